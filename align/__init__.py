@@ -1,0 +1,1 @@
+"""Everything that makes a new version of the model. May import `assistant`, never the reverse."""

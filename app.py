@@ -1,0 +1,64 @@
+"""The whole program: page and API on one port, over supervised engines and the feedback store."""
+
+import os
+import socket
+import sys
+
+from assistant.errors import AssistantError
+from assistant.settings import Settings, parse
+
+
+def main() -> int:
+    """Start everything; problems known before the start are one sentence and exit code 1."""
+    try:
+        settings = parse()
+        with listening(settings) as sock:
+            serve(settings, sock)
+    except AssistantError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def listening(settings: Settings) -> socket.socket:
+    """The port, taken before anything slow or lasting is done."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        raise AssistantError(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}); stop what uses "
+            "it or choose another port with ASSISTANT_PORT."
+        ) from None
+    return sock
+
+
+def serve(settings: Settings, sock: socket.socket) -> None:
+    """Compose store, registry, fleet, API and page, and serve them until asked to stop."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import uvicorn
+
+    from assistant.api import gateway
+    from assistant.chat import Chat
+    from assistant.feedback.store import FeedbackStore
+    from assistant.fleet import Fleet
+    from assistant.home import claimed
+    from assistant.page import build
+    from assistant.page.identity import Identity
+    from assistant.registry import Registry
+
+    with claimed(settings.home, f"http://{settings.host}:{settings.port}"):
+        registry = Registry(settings.home)
+        store = FeedbackStore(settings.database)
+        fleet = Fleet(settings, registry, report=lambda line: print(line, flush=True))
+        app = gateway.build(fleet, store)
+        build.mount(app, Chat(store, fleet), registry, Identity(settings.home))
+        print(f"Page and API: http://{settings.host}:{settings.port}", flush=True)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=15)
+        uvicorn.Server(config).run(sockets=[sock])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

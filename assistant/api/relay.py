@@ -1,0 +1,120 @@
+"""Passing an engine's answer on: whole or streamed, and never for a client that has gone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+import aiohttp
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+
+from assistant import sse
+from assistant.engine import Engine
+from assistant.errors import AssistantError, EngineError
+
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+ANSWER_FIELDS = ("id", "object", "created", "model", "choices", "usage", "system_fingerprint")
+CHOICE_FIELDS = ("index", "message", "text", "logprobs", "finish_reason")
+MESSAGE_FIELDS = ("role", "content", "refusal", "reasoning")
+
+OnBlock = Callable[[bytes], bytes | None]
+OnEnd = Callable[[], Awaitable[None]]
+
+
+async def whole(
+    request: Request, engine: Engine, path: str, body: dict[str, Any], request_id: str
+) -> dict[str, Any]:
+    """The engine's full answer in OpenAI's fields; given up when the client disconnects."""
+
+    async def fetch() -> dict[str, Any]:
+        async with engine.post(path, body, request_id) as response:
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+    return trimmed(await _while_connected(request, fetch()))
+
+
+async def stream(
+    engine: Engine,
+    path: str,
+    body: dict[str, Any],
+    request_id: str,
+    on_block: OnBlock | None = None,
+    on_end: OnEnd | None = None,
+) -> StreamingResponse:
+    """Relay the engine's events; refusals raise before the first byte is sent.
+
+    `on_block` sees each event and returns what the client gets of it (None: nothing);
+    `on_end` is awaited after the last answer token and before `[DONE]`.
+    """
+    stack = AsyncExitStack()
+    response = await stack.enter_async_context(engine.post(path, body, request_id))
+    events = _events(stack, response, on_block or (lambda block: block), on_end)
+    return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+def trimmed(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer without the engine's own extra fields."""
+    kept = {field: answer[field] for field in ANSWER_FIELDS if field in answer}
+    kept["choices"] = [_choice(choice) for choice in answer.get("choices", [])]
+    if usage := answer.get("usage"):
+        kept["usage"] = {k: v for k, v in usage.items() if v is not None}
+    return kept
+
+
+async def _events(
+    stack: AsyncExitStack,
+    response: aiohttp.ClientResponse,
+    on_block: OnBlock,
+    on_end: OnEnd | None,
+) -> AsyncIterator[bytes]:
+    async with stack:
+        try:
+            async with aclosing(sse.blocks(response)) as blocks:
+                async for block in blocks:
+                    if block == sse.DONE and on_end:
+                        await on_end()
+                    if (passed := on_block(block)) is not None:
+                        yield passed
+        except AssistantError as error:
+            yield sse.event(_stream_error(str(error)))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            failure = EngineError(f"The engine broke off ({type(error).__name__}).")
+            yield sse.event(_stream_error(str(failure)))
+
+
+def _stream_error(message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
+
+
+async def _while_connected(
+    request: Request, work: Coroutine[Any, Any, dict[str, Any]]
+) -> dict[str, Any]:
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise EngineError("The client closed the connection.", 499)
+        return task.result()
+    finally:
+        for pending in (task, gone):
+            pending.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _choice(choice: dict[str, Any]) -> dict[str, Any]:
+    kept = {field: choice[field] for field in CHOICE_FIELDS if field in choice}
+    if message := kept.get("message"):
+        kept["message"] = {
+            field: message[field]
+            for field in MESSAGE_FIELDS
+            if field in message and not (field == "reasoning" and message[field] is None)
+        }
+    return kept

@@ -1,0 +1,156 @@
+"""Ask, stream, remember: how the page gets answers, and how every answer's origin is noted."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from assistant.engine import Engine
+from assistant.errors import EngineError
+from assistant.feedback.records import Generation, Message
+from assistant.feedback.store import FeedbackStore
+from assistant.fleet import ALIAS, Fleet
+from assistant.prompts import text_hash
+from assistant.sse import blocks, payload
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is drawn. `max_tokens` counts the answer's tokens."""
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An answer so far; `message` is set once it is finished and stored."""
+
+    text: str
+    message: Message | None = None
+
+
+class Chat:
+    """Answers questions out of the store, and stores the answers."""
+
+    def __init__(self, store: FeedbackStore, fleet: Fleet) -> None:
+        self.store = store
+        self.fleet = fleet
+
+    async def ask(
+        self, conversation_id: str, parent_id: str | None, text: str, system_prompt: str
+    ) -> Message:
+        """Store a question; the first one of a conversation follows the system prompt."""
+        add = self.store.conversations.add
+        if parent_id is None and system_prompt:
+            root = await asyncio.to_thread(add, conversation_id, None, "system", system_prompt)
+            parent_id = root.id
+        return await asyncio.to_thread(add, conversation_id, parent_id, "user", text)
+
+    async def answer(
+        self, question: Message, sampling: Sampling, model: str = ALIAS
+    ) -> AsyncGenerator[Draft]:
+        """Stream an answer and store it; closing the iterator early stores what there is.
+
+        Raises NotReady, NotServed or EngineError before the first draft; an engine that breaks
+        off later raises EngineError after the part that came was stored.
+        """
+        engine = self.fleet.engine(model)
+        engine.require_ready()
+        path = await asyncio.to_thread(self.store.conversations.path, question.id)
+        answer = _Answer(engine, [m.turn for m in path], asdict(sampling))
+        saved = None
+        try:
+            async with aclosing(answer.stream()) as texts:
+                async for text in texts:
+                    yield Draft(text)
+            saved = self._store(question, answer)
+        finally:
+            # Not awaited: a stopped stream must be stored before anyone can ask what became of it.
+            if saved is None and answer.text:
+                self._store(question, answer)
+        yield Draft(answer.text, saved)
+
+    def _store(self, question: Message, answer: "_Answer") -> Message:
+        return self.store.conversations.add(
+            *(question.conversation_id, question.id, "assistant", answer.text, "model"),
+            answer.generation,
+        )
+
+
+class _Answer:
+    """One answer being streamed, and what is known of its making."""
+
+    def __init__(
+        self, engine: Engine, turns: list[dict[str, str]], sampling: dict[str, Any]
+    ) -> None:
+        self.text = ""
+        self._engine = engine
+        self._turns = turns
+        self._sampling = sampling
+        self._usage: dict[str, int] = {}
+        self._finish = "interrupted"
+        self._started = time.monotonic()
+        self._first: float | None = None
+
+    async def stream(self) -> AsyncGenerator[str]:
+        body = {"messages": self._turns, "stream": True, "stream_options": {"include_usage": True}}
+        async with self._engine.post("/v1/chat/completions", body | self._sampling) as response:
+            async for block in blocks(response):
+                if (chunk := payload(block)) is None:
+                    continue
+                if "error" in chunk:
+                    self._finish = "error"
+                    raise EngineError(str(chunk["error"].get("message", "The engine failed.")))
+                if self._take(chunk):
+                    yield self.text
+
+    def _take(self, chunk: dict[str, Any]) -> bool:
+        self._usage = chunk.get("usage") or self._usage
+        for choice in chunk.get("choices", []):
+            self._finish = choice.get("finish_reason") or self._finish
+            if piece := choice["delta"].get("content"):
+                self._first = self._first or time.monotonic()
+                self.text += piece
+                return True
+        return False
+
+    @property
+    def generation(self) -> Generation:
+        return origin(
+            self._engine,
+            self._turns,
+            self._sampling,
+            usage=self._usage,
+            finish_reason=self._finish,
+            first_token_ms=_since(self._started, self._first),
+            total_ms=_since(self._started, time.monotonic()),
+        )
+
+
+def origin(
+    engine: Engine,
+    turns: Sequence[Mapping[str, str]],
+    sampling: dict[str, Any],
+    usage: Mapping[str, int],
+    **made: Any,
+) -> Generation:
+    """Where an answer came from, out of the server's own records."""
+    system = next((t["content"] for t in turns if t["role"] in ("system", "developer")), None)
+    return Generation(
+        version=engine.version.name,
+        version_hash=engine.version.content_hash,
+        template_hash=engine.version.template_hash,
+        system_prompt_hash=text_hash(system) if system is not None else None,
+        sampling=sampling,
+        prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=usage.get("completion_tokens"),
+        **made,
+    )
+
+
+def _since(start: float, end: float | None) -> int | None:
+    return round((end - start) * 1000) if end is not None else None

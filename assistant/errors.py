@@ -1,0 +1,58 @@
+"""Errors meant for people: each is one sentence saying what is wrong and what to do.
+
+AssistantError
+├── Invalid      what was sent cannot be accepted as it is
+├── NotFound     there is no such thing, or it belongs to someone else
+├── NotServed    the version exists but no engine serves it
+├── NotReady     it will work in a moment; try again after `retry_after` seconds
+├── ModelError   weights, tokenizer or model name are unusable
+├── EngineError  the engine failed while answering
+└── StoreError   the feedback store cannot be opened, read or written
+"""
+
+
+class AssistantError(Exception):
+    """Base of every error whose text is meant for a person."""
+
+
+class Invalid(AssistantError):
+    """What was sent cannot be accepted as it is; `param` names the offending field."""
+
+    def __init__(self, sentence: str, param: str | None = None) -> None:
+        super().__init__(sentence)
+        self.param = param
+
+
+class NotFound(AssistantError):
+    """There is no such thing, or it belongs to someone else: callers cannot tell which."""
+
+
+class NotServed(AssistantError):
+    """The named version exists, or might, but no engine serves it."""
+
+
+class NotReady(AssistantError):
+    """It will work in a moment; `retry_after` is in seconds."""
+
+    def __init__(self, sentence: str, retry_after: int = 5) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class ModelError(AssistantError):
+    """Weights, tokenizer or model name are unusable."""
+
+
+class EngineError(AssistantError):
+    """The engine failed while answering; `body` is its own OpenAI-shaped error, if it gave one."""
+
+    def __init__(
+        self, sentence: str, status: int = 502, body: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.body = body or {}
+
+
+class StoreError(AssistantError):
+    """The feedback store cannot be opened, read or written."""

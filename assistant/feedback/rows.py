@@ -1,0 +1,180 @@
+"""From judgements to training rows in TRL's shapes; what is left out is counted, with the reason.
+
+preference: {"prompt", "chosen", "rejected"}   unpaired: {"prompt", "completion", "label"}
+messages: {"messages"}; every text is a list of {"role", "content"}.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Literal
+
+from assistant.feedback.judgements import in_effect
+from assistant.feedback.records import Judgement, Message
+
+Shape = Literal["preference", "unpaired", "messages"]
+SHAPES: tuple[Shape, ...] = ("preference", "unpaired", "messages")
+Turns = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything rows are made from, read at one moment."""
+
+    messages: dict[str, Message]
+    judgements: tuple[Judgement, ...]
+    consented: frozenset[str]
+    """Conversations whose owner agreed to training."""
+
+    def prompt(self, answer: Message) -> Turns:
+        """The turns before an answer, from the root on."""
+        turns: Turns = []
+        parent = answer.parent_id
+        while parent is not None:
+            message = self.messages[parent]
+            turns.insert(0, message.turn)
+            parent = message.parent_id
+        return turns
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training example and where it came from."""
+
+    data: dict[str, Any]
+    conversation_id: str
+    judgement_ids: tuple[str, ...]
+
+
+@dataclass
+class Rows:
+    """The rows of one shape, and what was left out and why."""
+
+    rows: list[Row] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def build(shape: Shape, snapshot: Snapshot) -> Rows:
+    """All rows of one shape that the judgements in effect and the given consents allow."""
+    rows = Rows()
+    usable = list(_usable(snapshot, rows.left_out))
+    makers: dict[Shape, Callable[..., Iterator[Row]]] = {
+        "preference": _preferences,
+        "unpaired": _unpaired,
+        "messages": _messages,
+    }
+    rows.rows = list(makers[shape](snapshot, usable, rows.left_out))
+    return rows
+
+
+def _usable(snapshot: Snapshot, left_out: Counter[str]) -> Iterator[Judgement]:
+    effective = in_effect(snapshot.judgements)
+    withdrawals = sum(j.kind == "withdrawal" for j in snapshot.judgements)
+    gone = len(snapshot.judgements) - withdrawals - len(effective)
+    left_out.update({"withdrawn or replaced by a later judgement": gone} if gone else {})
+    for judgement in effective:
+        named = [snapshot.messages[t.message_id] for t in judgement.targets]
+        if judgement.erased_at is not None:
+            left_out["deleted"] += 1
+        elif not all(m.conversation_id in snapshot.consented for m in named):
+            left_out["no consent"] += 1
+        else:
+            yield judgement
+
+
+def _preferences(
+    snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]
+) -> Iterator[Row]:
+    for judgement in usable:
+        for better, worse in _stated_preferences(judgement, left_out):
+            yield from _preference(snapshot, better, worse, (judgement.id,), left_out)
+    for up, down in _opposite_thumbs(snapshot, usable):
+        named = up.targets[0].message_id, down.targets[0].message_id
+        yield from _preference(snapshot, *named, (up.id, down.id), left_out)
+
+
+def _stated_preferences(judgement: Judgement, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
+    """(better, worse) message ids that one judgement states."""
+    named = [t.message_id for t in judgement.targets]
+    match judgement.kind, judgement.choice:
+        case "pair", "first":
+            yield named[0], named[1]
+        case "pair", "second":
+            yield named[1], named[0]
+        case "pair", _:
+            left_out["tie or both bad: no better side"] += 1
+        case "ranking", _:
+            for one, other in combinations(judgement.targets, 2):  # in order of rank
+                if one.rank != other.rank:
+                    yield one.message_id, other.message_id
+        case "correction", _:
+            assert judgement.corrected_id is not None
+            yield judgement.corrected_id, named[0]
+
+
+def _opposite_thumbs(
+    snapshot: Snapshot, usable: list[Judgement]
+) -> Iterator[tuple[Judgement, Judgement]]:
+    """One rater's thumbs that differ on two answers to the same question."""
+    places: dict[tuple[str, str | None], dict[str, list[Judgement]]] = {}
+    for thumb in usable:
+        if thumb.kind == "thumb" and thumb.choice:
+            parent = snapshot.messages[thumb.targets[0].message_id].parent_id
+            verdicts = places.setdefault((thumb.owner, parent), {})
+            verdicts.setdefault(thumb.choice, []).append(thumb)
+    for verdicts in places.values():
+        for up in verdicts.get("up", []):
+            for down in verdicts.get("down", []):
+                yield up, down
+
+
+def _preference(
+    snapshot: Snapshot, better: str, worse: str, ids: tuple[str, ...], left_out: Counter[str]
+) -> Iterator[Row]:
+    chosen, rejected = snapshot.messages[better], snapshot.messages[worse]
+    if chosen.content == rejected.content:
+        left_out["both sides read the same"] += 1
+        return
+    data = {
+        "prompt": snapshot.prompt(chosen),
+        "chosen": [chosen.turn],
+        "rejected": [rejected.turn],
+    }
+    yield Row(data, chosen.conversation_id, ids)
+
+
+def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
+    for judgement in usable:
+        if judgement.kind == "thumb" or judgement.choice == "both_bad":
+            for target in judgement.targets:
+                answer = snapshot.messages[target.message_id]
+                data = {
+                    "prompt": snapshot.prompt(answer),
+                    "completion": [answer.turn],
+                    "label": judgement.choice == "up",
+                }
+                yield Row(data, answer.conversation_id, (judgement.id,))
+        else:
+            left_out[f"{judgement.kind}: says nothing about an answer alone"] += 1
+
+
+def _messages(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
+    for judgement in usable:
+        good = judgement.corrected_id
+        if judgement.kind == "thumb" and judgement.choice == "up":
+            good = judgement.targets[0].message_id
+        if good is None:
+            left_out[f"{judgement.kind}: shows no answer worth imitating"] += 1
+            continue
+        answer = snapshot.messages[good]
+        if answer.generation and answer.generation.finish_reason != "stop":
+            left_out["unfinished answer: would teach not to stop"] += 1
+            continue
+        turns = [*snapshot.prompt(answer), answer.turn]
+        yield Row({"messages": turns}, answer.conversation_id, (judgement.id,))
+
+
+def used_judgements(rows: Iterable[Row]) -> list[str]:
+    """The ids of all judgements that made these rows, each once."""
+    return sorted({i for row in rows for i in row.judgement_ids})

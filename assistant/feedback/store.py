@@ -1,0 +1,64 @@
+"""The feedback store: one door to everything that is kept of what people said."""
+
+from pathlib import Path
+from types import TracebackType
+
+import sqlalchemy as sa
+
+from assistant.errors import StoreError
+from assistant.feedback import importing
+from assistant.feedback.completions import Completions
+from assistant.feedback.conversations import Conversations
+from assistant.feedback.database import explain, open_database
+from assistant.feedback.judgements import Judgements
+from assistant.feedback.rows import Snapshot
+
+
+class FeedbackStore:
+    """Conversations, judgements and kept completions in one database.
+
+    Every method returns only after its rows are on disk. Methods block; async callers hand them
+    to a thread.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = open_database(url)
+        sa.event.listen(self._engine, "handle_error", self._translate)
+        read = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.engine = read
+        self.conversations = Conversations(self._engine, read)
+        self.judgements = Judgements(self._engine, read)
+        self.completions = Completions(self._engine, read)
+
+    def __enter__(self) -> "FeedbackStore":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def snapshot(self) -> Snapshot:
+        """Everything that training rows are made from; judgements first, so none is dangling."""
+        judgements = tuple(self.judgements.all())
+        consented = self.conversations.consented()
+        return Snapshot(self.conversations.everything(), judgements, consented)
+
+    def load(self, file: Path, *, skip_broken: bool = False) -> importing.Report:
+        """Import a file of judgements given elsewhere."""
+        return importing.load(self._engine, file, skip_broken=skip_broken)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def _translate(self, context: sa.engine.ExceptionContext) -> None:
+        """Turn a full disk or a lost server into a sentence, wherever it happens."""
+        if isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
+            raise StoreError(explain(context.sqlalchemy_exception, self.url)) from (
+                context.original_exception
+            )

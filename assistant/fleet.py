@@ -1,0 +1,142 @@
+"""Which versions are served, by which engines, and what happens until they are ready."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from assistant.engine import Engine, LocalEngine, RemoteEngine, Status
+from assistant.errors import AssistantError, EngineError, NotReady, NotServed
+from assistant.machine import Machine, plan_engine
+from assistant.registry import Registry, Version
+from assistant.settings import Settings
+from assistant.sources import resolve
+
+ALIAS = "assistant"
+SERVED_ON_CPU = 2
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version being served, and how its engine is doing."""
+
+    version: Version
+    status: Status
+
+
+class Fleet:
+    """The engines of this program. `assistant` names the first one, whatever its version."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, report: Callable[[str], None] = print
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._report = report
+        self._engines: list[Engine] = []
+        self._starting: asyncio.Task[None] | None = None
+        self._preparing = Status("loading", "starting", time.monotonic())
+
+    async def start(self) -> None:
+        """Bring the wanted versions up in the background; returns at once."""
+        self._starting = asyncio.create_task(self._bring_up())
+
+    async def stop(self) -> None:
+        """Stop every engine."""
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await asyncio.gather(*(engine.stop() for engine in self._engines))
+        self._engines = []
+
+    @property
+    def status(self) -> Status:
+        """How the main version is doing, or what is being prepared."""
+        return self._engines[0].status if self._engines else self._preparing
+
+    def served(self) -> list[Served]:
+        """Every version being served, the main one first."""
+        unique = {engine.version.name: engine for engine in reversed(self._engines)}
+        return [Served(e.version, e.status) for e in reversed(unique.values())]
+
+    def engine(self, model: str = ALIAS) -> Engine:
+        """The least busy engine serving `model`; NotServed says which versions are."""
+        if not self._engines:
+            raise NotReady(f"The model is not ready: {self._preparing.detail}.")
+        name = self._engines[0].version.name if model == ALIAS else model
+        serving = [engine for engine in self._engines if engine.version.name == name]
+        if not serving:
+            names = ", ".join(served.version.name for served in self.served())
+            raise NotServed(
+                f"The model {model!r} is not served here; served are: {ALIAS} (= "
+                f"{self._engines[0].version.name}), {names}."
+            )
+        return min(serving, key=lambda e: (e.status.state != "ready", e.in_flight))
+
+    async def _bring_up(self) -> None:
+        try:
+            if self._settings.engine_url:
+                await self._connect()
+            else:
+                await self._launch()
+        except (AssistantError, OSError) as error:
+            self._prepare(f"{error}", failed=True)
+
+    async def _launch(self) -> None:
+        home = self._settings.home.resolve()
+        cache = home / "engine" / "cache"
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        plan = plan_engine(Machine.this(), self._settings.compile, cache)
+        wanted = [self._settings.model, *filter(None, [self._settings.candidate])]
+        for model in wanted[:SERVED_ON_CPU]:
+            version = await resolve(model, self._registry, self._prepare)
+            self._prepare(f"checking the weights of {version.name}")
+            await asyncio.to_thread(self._registry.verify, version)
+            self._report(f"Engine for {version.name}: {plan.summary}")
+            await self._add(LocalEngine(version, plan, home / "engine", self._settings.context))
+
+    async def _connect(self) -> None:
+        for url in self._settings.engine_url:
+            version = await self._remote_version(url.rstrip("/").removesuffix("/v1"))
+            await self._add(RemoteEngine(version, version.source))
+
+    async def _remote_version(self, url: str) -> Version:
+        """Ask a remote engine what it serves, for as long as it takes to answer."""
+        while True:
+            try:
+                async with aiohttp.ClientSession() as session:
+                    timeout = aiohttp.ClientTimeout(total=5)
+                    async with session.get(f"{url}/v1/models", timeout=timeout) as response:
+                        name = (await response.json())["data"][0]["id"]
+                return _remote(name, url)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                self._prepare(f"the engine at {url} does not answer yet")
+                await asyncio.sleep(2)
+            except (ValueError, KeyError, IndexError, TypeError):
+                raise EngineError(f"{url} is not an OpenAI-compatible engine.") from None
+
+    async def _add(self, engine: Engine) -> None:
+        await engine.start()
+        self._engines.append(engine)
+
+    def _prepare(self, detail: str, failed: bool = False) -> None:
+        self._preparing = Status("failed" if failed else "loading", detail, time.monotonic())
+        self._report(detail[:1].upper() + detail[1:])
+
+
+def _remote(name: str, url: str) -> Version:
+    """What we know of a version served elsewhere: its name, not its weights or template."""
+    return Version(
+        name=name,
+        kind="remote",
+        source=url,
+        content_hash=f"remote:{name}",
+        template_hash="remote",
+        files={},
+        folder=str(Path()),
+        created_at="",
+        notes="Served by a remote engine; its weights and template are not known here.",
+    )

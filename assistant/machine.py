@@ -1,0 +1,108 @@
+"""What this machine has, and how an engine should run on it."""
+
+import ctypes.util
+import os
+import shutil
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from assistant.errors import EngineError
+
+TCMALLOC = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
+LIBRARY_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/local/lib",
+)
+KV_CACHE_GIB = 1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The facts an engine's settings are chosen from."""
+
+    cores: int
+    memory_gib: float
+    gpu: bool
+    tcmalloc: str | None
+    compiler: bool
+    numa: bool
+
+    @classmethod
+    def this(cls) -> "Machine":
+        """Look at the machine this runs on."""
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        headers = Path(sysconfig.get_path("include")) / "Python.h"
+        return cls(
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+            memory_gib=pages / 2**30,
+            gpu=Path("/dev/nvidia0").exists(),
+            tcmalloc=_library(TCMALLOC),
+            compiler=bool(shutil.which("g++") or shutil.which("c++")) and headers.is_file(),
+            numa=ctypes.util.find_library("numa") is not None or bool(_library(("libnuma.so.1",))),
+        )
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """Environment and flags of one vLLM child, and the sentence that explains them."""
+
+    environment: dict[str, str]
+    flags: tuple[str, ...]
+    summary: str
+
+
+def plan_engine(
+    machine: Machine, compile_wanted: Literal["auto", "on", "off"], cache: Path
+) -> EnginePlan:
+    """Choose threads, memory, allocator and compilation; measured choices, see docs/serving.md.
+
+    Raises EngineError where vLLM could not start at all.
+    """
+    environment = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CACHE_ROOT": str(cache),
+    }
+    if machine.gpu:
+        return EnginePlan(environment, (), "one GPU, vLLM's own defaults")
+    if not machine.numa:
+        raise EngineError(
+            "The engine needs the library libnuma.so.1; install it "
+            "(Debian and Ubuntu: apt-get install libnuma1) and start again."
+        )
+    compiled = machine.compiler if compile_wanted == "auto" else compile_wanted == "on"
+    environment |= {
+        "VLLM_TARGET_DEVICE": "cpu",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": str(machine.cores),
+        "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB),
+        "VLLM_USE_AOT_COMPILE": "0",  # its cache fails to load, so every start would recompile
+    }
+    if machine.tcmalloc:
+        environment["LD_PRELOAD"] = machine.tcmalloc
+    flags: tuple[str, ...] = ("--dtype", "bfloat16", "--max-num-batched-tokens", "1024")
+    if not compiled:
+        flags += ("--enforce-eager",)
+    return EnginePlan(environment, flags, _summary(machine, compile_wanted, compiled))
+
+
+def _summary(machine: Machine, compile_wanted: str, compiled: bool) -> str:
+    how = "compiled" if compiled else "eager"
+    if not compiled and compile_wanted == "auto":
+        how += " (no C++ compiler or Python headers found: install g++ and python3-dev for speed)"
+    allocator = "tcmalloc" if machine.tcmalloc else "no tcmalloc (install libtcmalloc-minimal4)"
+    return (
+        f"{machine.cores} threads of {machine.memory_gib:.0f} GiB, "
+        f"{KV_CACHE_GIB} GiB for context, {how}, {allocator}"
+    )
+
+
+def _library(names: tuple[str, ...]) -> str | None:
+    candidates = (Path(folder) / name for name in names for folder in LIBRARY_FOLDERS)
+    return next((str(file) for file in candidates if file.exists()), None)

@@ -1,0 +1,1 @@
+"""The page: chat, compare and versions, in English and Chinese, on Gradio."""

@@ -1,0 +1,83 @@
+"""Puts the page together, once per language, and mounts it beside the API."""
+
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse
+
+from assistant.chat import Chat
+from assistant.page.chat_tab import ChatTab
+from assistant.page.compare_tab import CompareTab
+from assistant.page.identity import CookieMiddleware, Identity
+from assistant.page.strings import LANGUAGES, preferred, words
+from assistant.page.style import CSS, HEAD, THEME, TOGGLE_THEME
+from assistant.page.versions_tab import VersionsTab
+from assistant.page.visitor import EVENT, Desk
+from assistant.registry import Registry
+
+STATUS_SECONDS = 2
+
+
+def mount(app: FastAPI, chat: Chat, registry: Registry, identity: Identity) -> None:
+    """Serve the page at /en and /zh; / leads to the browser's language."""
+    app.add_middleware(CookieMiddleware, identity=identity)
+
+    @app.get("/")
+    async def home(request: Request) -> RedirectResponse:
+        return RedirectResponse(f"/{preferred(request.headers.get('accept-language', ''))}/")
+
+    for language in LANGUAGES:
+        desk = Desk(chat, registry, identity, language, words(language))
+        gr.mount_gradio_app(
+            app,
+            page(desk),
+            f"/{language}",
+            theme=THEME,
+            css=CSS,
+            head=HEAD,
+            show_error=False,
+            run_history=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            ssr_mode=False,
+            footer_links=[],
+            allowed_paths=[],
+            max_file_size=0,
+        )
+
+
+def page(desk: Desk) -> gr.Blocks:
+    """The whole page in one language."""
+    say = desk.say
+    with gr.Blocks(title=say("title"), analytics_enabled=False, fill_height=True) as blocks:
+        with gr.Row(elem_id="top"):
+            gr.Markdown(f"# {say('title')}\n{say('tagline')}", elem_id="title")
+            status = gr.Markdown(_status(desk), elem_id="status")
+            with gr.Row(elem_id="switches"):
+                for language, name in LANGUAGES.items():
+                    if language != desk.language:
+                        gr.Button(name, link=f"/{language}/", size="sm", elem_id="language")
+                theme = gr.Button(say("theme"), size="sm", elem_id="theme")
+        theme.click(None, None, None, js=TOGGLE_THEME)
+        with gr.Tab(say("chat"), id="chat"):
+            chat_tab = ChatTab(desk)
+        with gr.Tab(say("compare"), id="compare") as tab:
+            compare = CompareTab(desk)
+            compare.wire(tab)
+        with gr.Tab(say("versions"), id="versions") as tab:
+            versions = VersionsTab(desk)
+            versions.wire(tab)
+        chat_tab.wire(blocks)
+        gr.Timer(STATUS_SECONDS).tick(lambda: _status(desk), None, status, **EVENT)
+    blocks.queue(api_open=False, default_concurrency_limit=None, max_size=200)
+    return blocks
+
+
+def _status(desk: Desk) -> Any:
+    served = desk.chat.fleet.served()
+    status = desk.chat.fleet.status
+    if status.state == "ready":
+        return "● " + desk.say("status_ready", name=" / ".join(s.version.name for s in served))
+    key = "status_failed" if status.state == "failed" else "status_loading"
+    return "○ " + desk.say(key, detail=status.detail)

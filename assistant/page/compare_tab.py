@@ -1,0 +1,169 @@
+"""Compare: one question, two answers side by side, judged blind."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+import gradio as gr
+
+from assistant.chat import Draft, Sampling
+from assistant.errors import AssistantError
+from assistant.feedback.records import PAIR_CHOICES, Message
+from assistant.page.consent import ConsentPanel
+from assistant.page.markdown import harmless
+from assistant.page.visitor import EVENT, Desk, attempt
+
+SURFACE = "compare"
+SAMPLING = Sampling(temperature=0.9)
+
+
+class CompareTab:
+    """Holds the components of the tab. Which side is which stays on the server until the vote."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._say = say = desk.say
+        self._conversation = gr.State(None)
+        self._comparison = gr.State(None)
+        gr.Markdown(say("compare_hint"))
+        self._source = gr.Radio(
+            [(say("source_samples"), "samples"), (say("source_versions"), "versions")],
+            value="samples",
+            label=say("source"),
+            visible=False,
+            elem_id="compare-source",
+        )
+        with gr.Row(equal_height=True):
+            self._a = _side(say("answer_a"), "answer-a")
+            self._b = _side(say("answer_b"), "answer-b")
+        with gr.Row(visible=False, elem_id="votes") as self._votes:
+            self._buttons = {
+                choice: gr.Button(say(f"vote_{choice}"), elem_id=f"vote-{choice}", min_width=120)
+                for choice in PAIR_CHOICES
+            }
+        self._revealed = gr.Markdown(visible=False, elem_id="revealed", elem_classes="panel")
+        self._consent = ConsentPanel(desk, self._conversation, "compare")
+        self._question = gr.Textbox(
+            placeholder=say("ask_hint"),
+            label=say("ask"),
+            show_label=False,
+            submit_btn=True,
+            stop_btn=True,
+            max_lines=8,
+            elem_id="compare-question",
+        )
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Connect the components to their handlers."""
+        self._consent.wire()
+        tab.select(self._choices, None, self._source, **EVENT)
+        shown = [self._conversation, self._comparison, self._a, self._b, self._votes]
+        asked = self._question.submit(
+            self.ask,
+            [self._question, self._source],
+            [self._question, *shown, self._revealed, self._consent.panel],
+            **EVENT,
+        )
+        self._question.stop(None, cancels=[asked], **EVENT)
+        for choice, button in self._buttons.items():
+            button.click(
+                self._vote(choice),
+                self._comparison,
+                [self._votes, self._revealed, self._consent.panel],
+                **EVENT,
+            )
+
+    def _choices(self) -> object:
+        """Two versions can be compared where two are served."""
+        return gr.update(visible=len(self._desk.chat.fleet.served()) > 1)
+
+    async def ask(self, text: str, source: str, request: gr.Request) -> AsyncIterator[list[Any]]:
+        """Stream two answers at one pace; the pair can be judged once both are whole."""
+        if not text.strip():
+            yield [gr.update()] * 8
+            return
+        owner = self._desk.owner(request)
+        store = self._desk.chat.store
+        conversation = (await attempt(store.conversations.start, owner, SURFACE)).id
+        prompt = self._desk.system_prompt
+        question = await self._desk.chat.ask(conversation, None, text, prompt)
+        asked = [{"role": "user", "content": harmless(text)}]
+        hide = gr.update(visible=False)
+        sides = [asked, asked]
+        yield ["", conversation, None, *sides, hide, hide, hide]
+        messages: list[Message | None] = [None, None]
+        try:
+            async for drafts in self._both(question, source):
+                sides = [[*asked, _bubble(draft)] for draft in drafts]
+                messages = [draft.message for draft in drafts]
+                yield [gr.update(), conversation, None, *sides, *[gr.update()] * 3]
+        except AssistantError as error:
+            gr.Warning(str(error))
+        first, second = messages
+        if first and second:
+            drawn = await attempt(
+                *(store.judgements.draw, conversation, first.id, second.id, source), blind=True
+            )
+            yield [gr.update(), conversation, drawn, *sides, gr.update(visible=True)] + (
+                [gr.update()] * 2
+            )
+
+    async def _both(self, question: Message, source: str) -> AsyncIterator[tuple[Draft, Draft]]:
+        """Two drafts growing together: neither shows more steps than the other has made."""
+        names = self._sides(source)
+        async with AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(
+                    aclosing(self._desk.chat.answer(question, SAMPLING, name))
+                )
+                for name in names
+            ]
+            latest = [Draft(""), Draft("")]
+            while True:
+                steps = [
+                    anext(s, None) for s, d in zip(streams, latest, strict=True) if not d.message
+                ]
+                if not steps:
+                    return
+                fresh = iter(await asyncio.gather(*steps))
+                latest = [d if d.message else (next(fresh) or d) for d in latest]
+                yield latest[0], latest[1]
+
+    def _sides(self, source: str) -> list[str]:
+        served = [s.version.name for s in self._desk.chat.fleet.served()] or ["assistant"]
+        names = [served[0], served[-1] if source == "versions" else served[0]]
+        return names[::-1] if secrets.randbelow(2) else names
+
+    def _vote(self, choice: str) -> Any:
+        async def vote(comparison: str | None, request: gr.Request) -> list[Any]:
+            owner = self._desk.owner(request)
+            store = self._desk.chat.store
+            judgement = await attempt(store.judgements.compared, owner, SURFACE, comparison, choice)
+            ids = [target.message_id for target in judgement.targets]
+            pair = await attempt(store.conversations.messages, ids, owner)
+            first, second = (m.generation.version if m.generation else "?" for m in pair)
+            text = self._say("revealed", first=first, second=second)
+            asked = await self._consent.asked(owner, pair[0].conversation_id)
+            return [gr.update(visible=False), gr.update(value=text, visible=True), asked]
+
+        return vote
+
+
+def _side(label: str, name: str) -> gr.Chatbot:
+    return gr.Chatbot(
+        label=label,
+        elem_id=name,
+        allow_tags=False,
+        buttons=[],
+        height="48dvh",
+        min_height="30dvh",
+        min_width=260,
+        feedback_options=None,
+    )
+
+
+def _bubble(draft: Draft) -> dict[str, str]:
+    text = draft.message.content if draft.message else draft.text
+    return {"role": "assistant", "content": harmless(text or "")}

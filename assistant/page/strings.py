@@ -1,0 +1,134 @@
+"""Every word of the page, in every language it speaks."""
+
+from collections.abc import Callable
+
+LANGUAGES = {"en": "English", "zh": "中文"}
+
+STRINGS: dict[str, tuple[str, str]] = {
+    "title": ("Assistant", "助手"),
+    "tagline": (
+        "Chat, say which answers are better, and the next version learns from it.",
+        "聊天，指出哪个回答更好，下一个版本就会从中学习。",
+    ),
+    "chat": ("Chat", "对话"),
+    "compare": ("Compare", "比较"),
+    "versions": ("Versions", "版本"),
+    "conversations": ("Conversations", "对话记录"),
+    "new_chat": ("New conversation", "新对话"),
+    "untitled": ("(no question yet)", "（还没有问题）"),
+    "delete": ("Delete this conversation", "删除这段对话"),
+    "delete_sure": (
+        "Delete for good? What was said is removed; it cannot be brought back.",
+        "确定永久删除？内容将被移除，无法恢复。",
+    ),
+    "delete_yes": ("Delete", "删除"),
+    "delete_no": ("Keep", "保留"),
+    "ask": ("Ask something", "问点什么"),
+    "ask_hint": ("Type a question and press Enter", "输入问题后按回车"),
+    "empty_chat": (
+        "### What would you like to know?\nAnswers come from the model named above. "
+        "It is small and often wrong: your judgements are how it gets better.",
+        "### 想了解什么？\n回答来自上方所示的模型。它很小，常会出错：您的评价能让它变好。",
+    ),
+    "sampling": ("How answers are drawn", "回答方式"),
+    "temperature": ("Temperature (0 = always the same answer)", "温度（0 = 每次回答相同）"),
+    "length": ("Longest answer, in tokens", "回答的最大长度（词元）"),
+    "turn_answer": (
+        "Answer {turn}: version {which} of {of}",
+        "第 {turn} 轮回答：第 {which}/{of} 版",
+    ),
+    "turn_question": (
+        "Question {turn}: version {which} of {of}",
+        "第 {turn} 轮提问：第 {which}/{of} 版",
+    ),
+    "earlier": ("Earlier version", "上一版"),
+    "later": ("Later version", "下一版"),
+    "thanks_up": ("Noted: a good answer. What was good?", "已记录：好回答。好在哪里？"),
+    "thanks_down": ("Noted: not a good answer. What was wrong?", "已记录：不好。哪里不好？"),
+    "reasons": ("Reasons (optional)", "原因（可选）"),
+    "comment": ("Comment (optional)", "评论（可选）"),
+    "save": ("Save", "保存"),
+    "close": ("Close", "关闭"),
+    "saved": ("Saved. Thank you!", "已保存，谢谢！"),
+    "withdrawn": ("Your judgement was taken back.", "已撤回您的评价。"),
+    "write_better": ("Write a better answer", "写一个更好的回答"),
+    "better_label": ("Your better answer", "您写的更好的回答"),
+    "better_hint": (
+        "It is kept beside the model's answer, and teaches it more than a thumb does.",
+        "它会与模型的回答一起保存，比点赞更能教会模型。",
+    ),
+    "up_correct": ("correct", "正确"),
+    "up_helpful": ("helpful", "有帮助"),
+    "up_clear": ("clear", "清楚"),
+    "up_complete": ("complete", "完整"),
+    "up_concise": ("concise", "简洁"),
+    "up_kind": ("kind", "友善"),
+    "down_wrong": ("wrong", "有错误"),
+    "down_ignored_request": ("did not do what I asked", "没按要求做"),
+    "down_unclear": ("unclear", "不清楚"),
+    "down_too_long": ("too long", "太长"),
+    "down_too_short": ("too short", "太短"),
+    "down_refused": ("refused without need", "无故拒绝"),
+    "down_harmful": ("harmful", "有害"),
+    "consent_this": ("Yes, this conversation", "可以，仅这段对话"),
+    "consent_all": ("Yes, this and my new conversations", "可以，这段和以后的新对话"),
+    "consent_no": ("No", "不可以"),
+    "consent_box": ("May be used for training", "可用于训练"),
+    "consent_noted": ("Your choice is noted.", "已记录您的选择。"),
+    "compare_hint": (
+        "One question, two answers. Names are shown after you vote.",
+        "一个问题，两个回答。投票后才显示名字。",
+    ),
+    "source": ("Compare", "比较对象"),
+    "source_samples": ("two samples of the current version", "当前版本的两次回答"),
+    "source_versions": ("the two served versions", "正在服务的两个版本"),
+    "answer_a": ("Answer A", "回答 A"),
+    "answer_b": ("Answer B", "回答 B"),
+    "vote_first": ("A is better", "A 更好"),
+    "vote_second": ("B is better", "B 更好"),
+    "vote_tie": ("Equally good", "一样好"),
+    "vote_both_bad": ("Both are bad", "都不好"),
+    "revealed": (
+        "Saved. A was **{first}**, B was **{second}**.",
+        "已保存。A 是 **{first}**，B 是 **{second}**。",
+    ),
+    "version_list": ("Versions on this machine", "这台机器上的版本"),
+    "card_current": ("current", "当前"),
+    "card_served": ("served", "服务中"),
+    "card_origin": ("Origin", "来源"),
+    "card_base": ("Made from", "基于"),
+    "card_created": ("Registered", "登记时间"),
+    "card_hash": ("Content hash", "内容哈希"),
+    "card_files": ("Files", "文件"),
+    "status_ready": ("**{name}** answers", "**{name}** 正在服务"),
+    "status_loading": ("Loading: {detail}", "正在加载：{detail}"),
+    "status_failed": ("Not available: {detail}", "暂不可用：{detail}"),
+    "no_cookie": (
+        "This page keeps your conversations apart with a cookie; please allow it and reload.",
+        "本页用 Cookie 区分您的对话；请允许后刷新。",
+    ),
+    "interrupted": ("_(stopped)_", "_（已停止）_"),
+    "theme": ("Light or dark", "浅色/深色"),
+}  # fmt: skip
+
+Words = Callable[..., str]
+
+
+def words(language: str) -> Words:
+    """A function from a string's key (and its values) to its text in one language."""
+    column = list(LANGUAGES).index(language)
+
+    def say(key: str, **values: object) -> str:
+        text = STRINGS[key][column]
+        return text.format(**values) if values else text
+
+    return say
+
+
+def preferred(accept_language: str) -> str:
+    """The language of the page for a browser's Accept-Language header."""
+    for part in accept_language.split(","):
+        language = part.split(";")[0].strip().split("-")[0].lower()
+        if language in LANGUAGES:
+            return language
+    return next(iter(LANGUAGES))

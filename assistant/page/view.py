@@ -1,0 +1,95 @@
+"""What the chat shows of a stored conversation: one path through its tree, and its forks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from assistant.feedback.records import Judgement, Message
+from assistant.page.markdown import harmless
+
+THUMBS = {"up": "Like", "down": "Dislike"}
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A place on the path where the conversation could go on differently."""
+
+    role: str
+    turn: int
+    which: int
+    versions: tuple[str, ...]
+    """The messages to choose from, in the order they were said."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One path from the first question to `leaf`."""
+
+    messages: tuple[Message, ...]
+    forks: tuple[Fork, ...]
+
+    @property
+    def leaf(self) -> Message | None:
+        """The last message shown."""
+        return self.messages[-1] if self.messages else None
+
+
+def view(tree: list[Message], leaf_id: str | None) -> View:
+    """The path to `leaf_id`, or to the latest message; system messages are not shown."""
+    by_id = {message.id: message for message in tree}
+    leaf = by_id.get(leaf_id or "") or (tree[-1] if tree else None)
+    path: list[Message] = []
+    while leaf is not None:
+        path.insert(0, leaf)
+        leaf = by_id.get(leaf.parent_id or "")
+    shown = [message for message in path if message.role != "system"]
+    return View(tuple(shown), tuple(_forks(tree, shown)))
+
+
+def latest_below(tree: list[Message], message_id: str) -> str:
+    """The latest message that follows from this one; the message itself if none does."""
+    family = {message_id}
+    latest = message_id
+    for message in tree:  # children come after their parents
+        if message.parent_id in family:
+            family.add(message.id)
+            latest = message.id
+    return latest
+
+
+def bubbles(messages: tuple[Message, ...], stopped: str) -> list[dict[str, Any]]:
+    """Messages as the chat component takes them, each carrying its id."""
+    return [
+        {
+            "role": message.role,
+            "content": _text(message, stopped),
+            "metadata": {"id": message.id},
+        }
+        for message in messages
+    ]
+
+
+def thumbs(messages: tuple[Message, ...], judgements: list[Judgement]) -> list[str | None]:
+    """The thumb that is in effect for each answer shown, None where there is none."""
+    given = {j.targets[0].message_id: j.choice for j in judgements if j.kind == "thumb"}
+    answers = [message for message in messages if message.role == "assistant"]
+    return [THUMBS.get(given.get(answer.id) or "") for answer in answers]
+
+
+def _forks(tree: list[Message], shown: list[Message]) -> list[Fork]:
+    forks, turn = [], 0
+    for message in shown:
+        turn += message.role == "user"
+        same_place = [
+            m.id for m in tree if m.parent_id == message.parent_id and m.role == message.role
+        ]
+        if len(same_place) == 1:
+            continue
+        which = same_place.index(message.id)
+        forks.append(Fork(message.role, turn, which, tuple(same_place)))
+    return forks
+
+
+def _text(message: Message, stopped: str) -> str:
+    text = harmless(message.content or "")
+    made = message.generation
+    return f"{text} {stopped}" if made and made.finish_reason == "interrupted" else text

@@ -1,0 +1,58 @@
+"""What every part of the page needs: who is asking, in which language, over which store."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from assistant import prompts
+from assistant.chat import Chat
+from assistant.errors import AssistantError
+from assistant.page.identity import COOKIE, Identity
+from assistant.page.strings import Words
+from assistant.registry import Registry
+
+# Every handler is for our own page only, runs beside others, and shows no spinner of Gradio's.
+EVENT: dict[str, Any] = {
+    "api_visibility": "private",
+    "concurrency_limit": None,
+    "show_progress": "hidden",
+}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The services behind one language's page."""
+
+    chat: Chat
+    registry: Registry
+    identity: Identity
+    language: str
+    say: Words
+
+    def owner(self, request: gr.Request) -> str:
+        """The pseudonym of whoever sent an event; refused without our cookie."""
+        owner = self.identity.owner(request.cookies.get(COOKIE))
+        if owner is None:
+            raise gr.Error(self.say("no_cookie"))
+        return owner
+
+    @property
+    def system_prompt(self) -> str:
+        """What the model is told first, in the page's language."""
+        return prompts.load(f"system.{self.language}.txt")
+
+    @property
+    def consent_notice(self) -> str:
+        """The question of consent, in the page's language."""
+        return prompts.load(f"consent.{self.language}.txt")
+
+
+async def attempt(work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Run blocking store work in a thread; what it complains about is shown on the page."""
+    try:
+        return await asyncio.to_thread(work, *arguments, **named)
+    except AssistantError as error:
+        raise gr.Error(str(error)) from error

@@ -1,0 +1,245 @@
+"""Versions of the model: a folder each, with a card, and an atomic pointer to the current one."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import ModelError, NotFound
+
+NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
+TEMPLATE = "chat_template.jinja"
+SERVED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
+UNSAFE_FILES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model we can serve, with its card. `files` maps a name to its size and SHA-256."""
+
+    name: str
+    kind: str
+    """How it came to be: embedded, folder, hub, remote, or the align stage that made it."""
+    source: str
+    content_hash: str
+    template_hash: str
+    files: dict[str, dict[str, Any]]
+    folder: str
+    """Where the files are; on disk "" stands for the card's own folder, so a home can be moved."""
+    created_at: str
+    base: str | None = None
+    notes: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Architecture, parameters, precision, licence, metrics: shown on the card."""
+
+    @property
+    def path(self) -> Path:
+        """The folder that `from_pretrained` and the engine load."""
+        return Path(self.folder)
+
+
+class Registry:
+    """A folder of versions. Registering and promoting are atomic; nothing is ever overwritten."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home.resolve() / "versions"
+        self._pointer = self.folder / "current"
+        self._history = self.folder / "promotions.jsonl"
+
+    def versions(self) -> list[Version]:
+        """Every registered version, oldest first."""
+        cards = self.folder.glob("*/card.json")
+        return sorted((_read_card(card) for card in cards), key=lambda v: (v.created_at, v.name))
+
+    def get(self, name: str) -> Version:
+        """One version by name, or NotFound saying which exist."""
+        card = self.folder / name / "card.json"
+        if NAME.match(name) and card.is_file():
+            return _read_card(card)
+        known = ", ".join(v.name for v in self.versions()) or "none yet"
+        raise NotFound(f"There is no version {name!r}; there are: {known}.")
+
+    def has(self, name: str) -> bool:
+        """Whether a version of that name is registered."""
+        return bool(NAME.match(name)) and (self.folder / name / "card.json").is_file()
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A scratch folder on the registry's own disk, removed unless it becomes a version."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        scratch = self.folder / f".making-{os.getpid()}-{time.monotonic_ns()}"
+        scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def register(self, name: str, made: Path, **card: Any) -> Version:
+        """Move a finished folder into the registry under `name` and write its card.
+
+        `card` holds kind, source, and optionally base, notes and facts.
+        """
+        self._check_new(name)
+        _write_card(made, describe(name, made, folder="", **card))
+        made.rename(self.folder / name)
+        _sync_folder(self.folder)
+        return self.get(name)
+
+    def register_in_place(self, name: str, folder: Path, **card: Any) -> Version:
+        """Register a folder of weights where it lies; only the card is written here."""
+        self._check_new(name)
+        version = describe(name, folder.resolve(), folder=str(folder.resolve()), **card)
+        with self.staging() as made:
+            _write_card(made, version)
+            made.rename(self.folder / name)
+        return version
+
+    def _check_new(self, name: str) -> None:
+        if not NAME.match(name):
+            raise ModelError(
+                f"{name!r} cannot name a version: use up to 64 small letters, digits, '.', '_', "
+                "'-', starting with a letter or digit."
+            )
+        if (self.folder / name).exists():
+            raise ModelError(f"There already is a version {name!r}; choose another name.")
+
+    def verify(self, version: Version) -> None:
+        """Compare every file with the card, by size and SHA-256; raise ModelError if one differs.
+
+        Reading the files also warms the page cache for the engine that loads them next.
+        """
+        for name, known in version.files.items():
+            file = version.path / name
+            if not file.is_file():
+                raise ModelError(f"Version {version.name!r} lacks {name}; {_mend(version)}")
+            size = file.stat().st_size
+            if size != known["bytes"]:
+                raise ModelError(
+                    f"{name} of version {version.name!r} has {size} bytes instead of "
+                    f"{known['bytes']}; {_mend(version)}"
+                )
+            if file_hash(file) != known["sha256"]:
+                raise ModelError(
+                    f"{name} of version {version.name!r} is not the file that was registered; "
+                    f"{_mend(version)}"
+                )
+
+    @property
+    def current(self) -> Version | None:
+        """The promoted version, if any."""
+        if not self._pointer.is_file():
+            return None
+        return self.get(self._pointer.read_text(encoding="utf-8").strip())
+
+    def promote(self, name: str) -> Version:
+        """Make `name` the current version, atomically, and note it in the history."""
+        version = self.get(name)
+        before = self._pointer.read_text(encoding="utf-8").strip() if self.current else None
+        scratch = self._pointer.with_suffix(f".{os.getpid()}")
+        _write_synced(scratch, name + "\n")
+        scratch.replace(self._pointer)
+        _sync_folder(self.folder)
+        entry = {"at": _now(), "from": before, "to": name}
+        with self._history.open("a", encoding="utf-8") as history:
+            history.write(json.dumps(entry) + "\n")
+        return version
+
+
+def describe(
+    name: str, files_in: Path, *, folder: str, kind: str, source: str, **card: Any
+) -> Version:
+    """Check a model folder and hash it into a card.
+
+    Raises ModelError for missing weights, pickled weights and remote code.
+    """
+    safe = any(files_in.glob("*.safetensors"))
+    for pattern in UNSAFE_FILES:
+        if (found := next(files_in.glob(pattern), None)) and not safe:
+            raise ModelError(
+                f"{found.name} in {files_in} is a pickle that can run code; only safetensors "
+                "weights are loaded. Convert it first."
+            )
+    for needed in ("config.json", "tokenizer.json"):
+        if not (files_in / needed).is_file():
+            raise ModelError(f"{files_in} is not a model folder: it has no {needed}.")
+    if not safe:
+        raise ModelError(f"{files_in} holds no *.safetensors weights.")
+    if "auto_map" in json.loads((files_in / "config.json").read_text(encoding="utf-8")):
+        raise ModelError(f"{files_in} wants to run code of its own (auto_map); that is refused.")
+    files = {
+        file.name: {"bytes": file.stat().st_size, "sha256": file_hash(file)}
+        for pattern in SERVED_FILES
+        for file in sorted(files_in.glob(pattern))
+        if file.name != "card.json"
+    }
+    template = files_in / TEMPLATE
+    return Version(
+        name=name,
+        kind=kind,
+        source=source,
+        content_hash=_hash_of_hashes(files),
+        template_hash=file_hash(template) if template.is_file() else "",
+        files=files,
+        folder=folder,
+        created_at=_now(),
+        **card,
+    )
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hash_of_hashes(files: dict[str, dict[str, Any]]) -> str:
+    lines = "".join(f"{name} {facts['sha256']}\n" for name, facts in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _read_card(card: Path) -> Version:
+    try:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+        return Version(**{**facts, "folder": facts["folder"] or str(card.parent)})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"The card {card} is unreadable ({error}); restore or remove it."
+        ) from None
+
+
+def _mend(version: Version) -> str:
+    if version.kind == "embedded":
+        return f"remove {version.folder} and start again: it is made anew."
+    return f"restore it in {version.folder}, or remove that version."
+
+
+def _write_card(folder: Path, version: Version) -> None:
+    _write_synced(folder / "card.json", json.dumps(asdict(version), indent=2))
+
+
+def _write_synced(file: Path, text: str) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open folders, and keeps renames itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

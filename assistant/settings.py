@@ -1,0 +1,93 @@
+"""The knobs of the served program: one dataclass, read from the environment and from flags."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from assistant.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Chat page and OpenAI-compatible API on one port. Every flag is also ASSISTANT_<NAME>."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 7860
+    """Port of the page and the API."""
+    home: Path = Path("data")
+    """Folder of everything the program keeps: versions, judgements, logs."""
+    model: str = "current"
+    """What to serve: `current`, a version's name, a local folder, or a hub name."""
+    candidate: str | None = None
+    """A second version to serve beside it, for comparing the two."""
+    database_url: str | None = None
+    """Where judgements are stored (postgresql://…); without it, SQLite in the home folder."""
+    engine_url: tuple[str, ...] = ()
+    """Remote OpenAI-compatible engines to use instead of one on this machine."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the model (faster answers, slower first start); auto: if a C++ compiler is found."""
+    context: int | None = None
+    """Longest prompt plus answer in tokens; without it, what the model was made for."""
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the feedback store."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home.resolve() / 'feedback.db'}"
+        return self.database_url
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Read ASSISTANT_* by exact name; an unset or empty variable keeps the default."""
+
+    def value(name: str) -> str | None:
+        return environ.get(f"ASSISTANT_{name}") or None
+
+    port = value("PORT") or str(Settings.port)
+    context = value("CONTEXT")
+    if not port.isdigit() or (context is not None and not context.isdigit()):
+        raise Invalid("ASSISTANT_PORT and ASSISTANT_CONTEXT must be whole numbers.")
+    compiled = value("COMPILE") or Settings.compile
+    if compiled not in ("auto", "on", "off"):
+        raise Invalid(f"ASSISTANT_COMPILE is {compiled!r}; it must be auto, on or off.")
+    return Settings(
+        host=value("HOST") or Settings.host,
+        port=int(port),
+        home=Path(value("HOME") or Settings.home),
+        model=value("MODEL") or Settings.model,
+        candidate=value("CANDIDATE"),
+        database_url=value("DATABASE_URL"),
+        engine_url=tuple((value("ENGINE_URL") or "").replace(",", " ").split()),
+        compile=compiled,  # type: ignore[arg-type]
+        context=int(context) if context else None,
+    )
+
+
+def parse(arguments: Sequence[str] | None = None, program: str = "app.py") -> Settings:
+    """Settings from the command line, with the environment as defaults."""
+    settings = tyro.cli(
+        Settings, default=from_environment(os.environ), args=arguments, prog=program
+    )
+    check(settings)
+    return settings
+
+
+def check(settings: Settings) -> None:
+    """Refuse what would fail later or expose the program by accident."""
+    if not 0 < settings.port < 65536:
+        raise Invalid(f"Port {settings.port} does not exist; choose one from 1 to 65535.")
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+        raise Invalid(
+            f"Refusing to listen on {settings.host}: this version has no keys or logins yet, so "
+            "anyone who reaches the port could use it. Keep 127.0.0.1 and use a tunnel."
+        )
+    if settings.engine_url and settings.candidate:
+        raise Invalid(
+            "A candidate is served by an engine on this machine; with --engine-url, give the "
+            "second engine's URL instead."
+        )

@@ -1,0 +1,32 @@
+"""Server-sent events, as OpenAI-compatible engines stream them."""
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import aiohttp
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def blocks(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """The stream cut into whole events, each with its trailing blank line."""
+    pending = b""
+    async for piece in response.content.iter_any():
+        *whole, pending = (pending + piece).split(b"\n\n")
+        for block in whole:
+            yield block + b"\n\n"
+
+
+def payload(block: bytes) -> dict[str, Any] | None:
+    """The JSON object of an event; None for `[DONE]` and for comments."""
+    data = block.strip().removeprefix(b"data:").strip()
+    if not block.startswith(b"data:") or data == b"[DONE]":
+        return None
+    parsed: dict[str, Any] = json.loads(data)
+    return parsed
+
+
+def event(body: dict[str, Any]) -> bytes:
+    """One event carrying a JSON object."""
+    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"

@@ -1,6 +1,7 @@
 """The whole program: page and API on one port, over supervised engines and the feedback store."""
 
 import os
+import signal
 import socket
 import sys
 
@@ -56,6 +57,9 @@ def serve(settings: Settings, sock: socket.socket) -> None:
         app = gateway.build(fleet, store)
         build.mount(app, Chat(store, fleet), registry, Identity(settings.home))
         print(f"Page and API: http://{settings.host}:{settings.port}", flush=True)
+        for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn drains, then raises the signal again: by then there is nothing left to do.
+            signal.signal(asked_to_stop, lambda *_: None)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=15)
         uvicorn.Server(config).run(sockets=[sock])
 

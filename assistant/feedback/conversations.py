@@ -35,13 +35,13 @@ class Conversations:
         with self._read.connect() as connection:
             return _conversation(connection, conversation_id, owner)
 
-    def of(self, owner: str, surface: str, limit: int = 100) -> list[Conversation]:
+    def of(self, owner: str, *surfaces: str, limit: int = 100) -> list[Conversation]:
         """An owner's conversations that hold messages, the latest first."""
         table = schema.conversation
         spoken = sa.select(schema.message.c.conversation_id)
         query = (
             sa.select(table)
-            .where(table.c.owner == owner, table.c.surface == surface)
+            .where(table.c.owner == owner, table.c.surface.in_(surfaces))
             .where(table.c.erased_at.is_(None), table.c.id.in_(spoken))
             .order_by(table.c.seq.desc())
             .limit(limit)

@@ -159,7 +159,7 @@ class ChatTab:
     ) -> AsyncIterator[list[Any]]:
         """The screen while an answer grows, and once it is stored."""
         path = view(await attempt(self._store.tree, question.conversation_id), question.id)
-        before = bubbles(path.messages, self._say("interrupted"))
+        before = bubbles(path.messages, self._say)
         stoppable = gr.update(value="", submit_btn=False, stop_btn=True)
         yield [stoppable, question.conversation_id, question.id, before, *[gr.update()] * 2]
         answers = self._desk.chat.answer(question, sampling)
@@ -220,7 +220,7 @@ class ChatTab:
 
     async def _screen(self, owner: str, conversation: str | None, leaf: str | None) -> list[Any]:
         idle = gr.update(submit_btn=True, stop_btn=False)
-        known = await attempt(self._store.of, owner, "chat")
+        known = await attempt(self._store.of, owner, "chat", "compare")
         titles = [(c.title or self._say("untitled"), c.id) for c in known]
         if conversation is None:
             return [idle, None, None, [], gr.update(choices=titles, value=None), False]
@@ -229,7 +229,7 @@ class ChatTab:
         ids = [message.id for message in path.messages]
         given = await attempt(self._desk.chat.store.judgements.about, ids, owner)
         chatbot = gr.update(
-            value=bubbles(path.messages, self._say("interrupted")),
+            value=bubbles(path.messages, self._say),
             feedback_value=thumbs(path.messages, given),
         )
         consent = await attempt(self._store.consent, owner, conversation)

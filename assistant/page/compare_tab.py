@@ -43,14 +43,13 @@ class CompareTab:
                 choice: gr.Button(say(f"vote_{choice}"), elem_id=f"vote-{choice}", min_width=120)
                 for choice in PAIR_CHOICES
             }
-        self._revealed = gr.Markdown(visible=False, elem_id="revealed", elem_classes="panel")
+        self._revealed = gr.Markdown(visible=False, elem_id="revealed")
         self._consent = ConsentPanel(desk, self._conversation, "compare")
         self._question = gr.Textbox(
             placeholder=say("ask_hint"),
             label=say("ask"),
             show_label=False,
             submit_btn=True,
-            stop_btn=True,
             max_lines=8,
             elem_id="compare-question",
         )
@@ -66,7 +65,7 @@ class CompareTab:
             [self._question, *shown, self._revealed, self._consent.panel],
             **EVENT,
         )
-        self._question.stop(None, cancels=[asked], **EVENT)
+        self._question.stop(_idle, None, self._question, cancels=[asked], **EVENT)
         for choice, button in self._buttons.items():
             button.click(
                 self._vote(choice),
@@ -92,7 +91,8 @@ class CompareTab:
         asked = [{"role": "user", "content": harmless(text)}]
         hide = gr.update(visible=False)
         sides = [asked, asked]
-        yield ["", conversation, None, *sides, hide, hide, hide]
+        stoppable = gr.update(value="", submit_btn=False, stop_btn=True)
+        yield [stoppable, conversation, None, *sides, hide, hide, hide]
         messages: list[Message | None] = [None, None]
         try:
             async for drafts in self._both(question, source):
@@ -106,9 +106,10 @@ class CompareTab:
             drawn = await attempt(
                 *(store.judgements.draw, conversation, first.id, second.id, source), blind=True
             )
-            yield [gr.update(), conversation, drawn, *sides, gr.update(visible=True)] + (
-                [gr.update()] * 2
-            )
+            votes = gr.update(visible=True)
+            yield [_idle(), conversation, drawn, *sides, votes, *[gr.update()] * 2]
+        else:
+            yield [_idle(), *[gr.update()] * 7]
 
     async def _both(self, question: Message, source: str) -> AsyncIterator[tuple[Draft, Draft]]:
         """Two drafts growing together: neither shows more steps than the other has made."""
@@ -152,16 +153,22 @@ class CompareTab:
 
 
 def _side(label: str, name: str) -> gr.Chatbot:
-    return gr.Chatbot(
-        label=label,
-        elem_id=name,
-        allow_tags=False,
-        buttons=[],
-        height="48dvh",
-        min_height="30dvh",
-        min_width=260,
-        feedback_options=None,
-    )
+    with gr.Column(min_width=260):
+        gr.Markdown(f"**{label}**")
+        return gr.Chatbot(
+            label=label,
+            show_label=False,
+            elem_id=name,
+            allow_tags=False,
+            buttons=[],
+            height="46dvh",
+            feedback_options=None,
+        )
+
+
+def _idle() -> object:
+    """The question box when nothing is being answered."""
+    return gr.update(submit_btn=True, stop_btn=False)
 
 
 def _bubble(draft: Draft) -> dict[str, str]:

@@ -107,7 +107,8 @@ STRINGS: dict[str, tuple[str, str]] = {
         "This page keeps your conversations apart with a cookie; please allow it and reload.",
         "本页用 Cookie 区分您的对话；请允许后刷新。",
     ),
-    "interrupted": ("_(stopped)_", "_（已停止）_"),
+    "stopped": ("stopped", "已停止"),
+    "by_you": ("written by you", "您写的"),
     "theme": ("Light or dark", "浅色/深色"),
 }  # fmt: skip
 

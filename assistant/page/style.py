@@ -11,7 +11,8 @@ THEME = gr.themes.Soft(
 )
 
 CSS = """
-.gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
+.gradio-container { max-width: min(1080px, 100vw) !important; margin: 0 auto !important; }
+.gradio-container main, .gradio-container .column, .gradio-container .tabs { min-width: 0; }
 #top { align-items: center; gap: .25rem 1.5rem; flex-wrap: wrap; }
 #top > * { flex: 0 1 auto !important; width: auto !important; min-width: 0 !important; }
 #title { margin-right: auto; }
@@ -19,7 +20,9 @@ CSS = """
 #title p, #status p { margin: 0; font-size: .85rem; opacity: .75; }
 #switches { gap: .5rem; flex-wrap: nowrap; }
 #switches > * { flex: 0 0 auto; width: auto; min-width: 0; }
-#chat button[aria-label="Clear"] { display: none; }
+#chat .top-panel, #answer-a .top-panel, #answer-b .top-panel { display: none; }
+.message, .message * { overflow-wrap: anywhere; min-width: 0; }
+.message pre, .message table { max-width: 100%; overflow-x: auto; }
 .panel { padding: 1rem; border: 1px solid var(--border-color-primary);
   border-radius: var(--radius-lg); background: var(--block-background-fill); }
 .panel { gap: .75rem !important; }
@@ -35,6 +38,14 @@ CSS = """
 }
 """
 
-HEAD = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+ICON = (
+    "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>"
+    "<path d='M2 3h12v8H7l-3 3v-3H2z' fill='%230d9488'/></svg>"
+)
+
+HEAD = f"""
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="{ICON}">
+"""
 
 TOGGLE_THEME = "() => { document.body.classList.toggle('dark'); }"

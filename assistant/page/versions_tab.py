@@ -15,7 +15,7 @@ class VersionsTab:
         self._desk = desk
         self._say = desk.say
         self._list = gr.Radio([], label=self._say("version_list"), elem_id="version-list")
-        self._card = gr.Markdown(elem_id="version-card", elem_classes="panel")
+        self._card = gr.Markdown(elem_id="version-card")
 
     def wire(self, tab: gr.Tab) -> None:
         """Refresh the list when the tab is opened; show the card of what is chosen."""
@@ -55,12 +55,13 @@ class VersionsTab:
             *((key, str(value)) for key, value in version.facts.items()),
             (say("card_hash"), f"`{version.content_hash[:16]}`"),
         ]
-        table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+        first, *rest = (f"| {name} | {value} |" for name, value in rows)
+        table = "\n".join([first, "|---|---|", *rest])
         files = "\n".join(
             f"| {name} | {facts['bytes']:,} | `{facts['sha256'][:16]}` |"
             for name, facts in version.files.items()
         )
-        parts = [f"## {version.name}", version.notes, f"| | |\n|---|---|\n{table}"]
+        parts = [f"## {version.name}", version.notes, table]
         if files:
             parts.append(
                 f"### {say('card_files')}\n\n| | bytes | SHA-256 |\n|---|---|---|\n{files}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from assistant.feedback.records import Judgement, Message
 from assistant.page.markdown import harmless
+from assistant.page.strings import Words
 
 THUMBS = {"up": "Like", "down": "Dislike"}
 
@@ -56,12 +57,12 @@ def latest_below(tree: list[Message], message_id: str) -> str:
     return latest
 
 
-def bubbles(messages: tuple[Message, ...], stopped: str) -> list[dict[str, Any]]:
+def bubbles(messages: tuple[Message, ...], say: Words) -> list[dict[str, Any]]:
     """Messages as the chat component takes them, each carrying its id."""
     return [
         {
             "role": message.role,
-            "content": _text(message, stopped),
+            "content": _text(message, say),
             "metadata": {"id": message.id},
         }
         for message in messages
@@ -89,7 +90,11 @@ def _forks(tree: list[Message], shown: list[Message]) -> list[Fork]:
     return forks
 
 
-def _text(message: Message, stopped: str) -> str:
+def _text(message: Message, say: Words) -> str:
     text = harmless(message.content or "")
     made = message.generation
-    return f"{text} {stopped}" if made and made.finish_reason == "interrupted" else text
+    if made and made.finish_reason == "interrupted":
+        return f"{text} _({say('stopped')})_"
+    if message.role == "assistant" and message.author == "person":
+        return f"{text}\n\n_({say('by_you')})_"
+    return text

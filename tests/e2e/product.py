@@ -1,0 +1,117 @@
+"""The product as a user starts it: `python app.py`, a real engine, a home of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import openai
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 240
+
+
+@dataclass
+class Product:
+    """One running program; `log` is what it printed."""
+
+    home: Path
+    port: int
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "app.py")],
+                cwd=ROOT,
+                env=os.environ
+                | {
+                    "ASSISTANT_HOME": str(self.home),
+                    "ASSISTANT_PORT": str(self.port),
+                    "ASSISTANT_COMPILE": "off",
+                    "ASSISTANT_CONTEXT": "2048",
+                }
+                | self.environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_for_page(self, seconds: float = 30) -> float:
+        return self._wait(lambda: httpx.get(f"{self.url}/healthz").status_code == 200, seconds)
+
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> float:
+        return self._wait(lambda: httpx.get(f"{self.url}/readyz").status_code == 200, seconds)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def engine(self) -> psutil.Process:
+        """The engine's process, found by its home on the command line."""
+        for process in psutil.process_iter(["cmdline"]):
+            line = process.info["cmdline"] or []
+            if "assistant.engine_child" in line and any(str(self.home) in part for part in line):
+                return process
+        raise LookupError("no engine runs")
+
+    def engine_client(self) -> httpx.Client:
+        """Straight to the engine's socket, past the gateway."""
+        line = self.engine().cmdline()
+        socket_file = line[line.index("--uds") + 1]
+        return httpx.Client(
+            transport=httpx.HTTPTransport(uds=socket_file), base_url="http://engine"
+        )
+
+    def _wait(self, there: object, seconds: float) -> float:
+        started = time.monotonic()
+        while time.monotonic() - started < seconds:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(f"the program ended:\n{self.log.read_text()[-3000:]}")
+            with contextlib.suppress(httpx.TransportError):
+                if there():  # type: ignore[operator]
+                    return time.monotonic() - started
+            time.sleep(0.2)
+        raise AssertionError(f"not there after {seconds} s:\n{self.log.read_text()[-3000:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(folder: Path, **environment: str) -> Iterator[Product]:
+    """A product started in `folder`, stopped in the end whatever happens."""
+    product = Product(folder / "home", free_port(), folder / "app.log", environment)
+    product.start()
+    try:
+        yield product
+    finally:
+        if product.process and product.process.poll() is None:
+            product.stop()

@@ -1,0 +1,193 @@
+"""What happens when things are killed, taken, or wrong."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import openai
+import psutil
+import pytest
+
+from tests.e2e.product import ROOT, Product, running
+
+QUESTION = [{"role": "user", "content": "Name three colors."}]
+
+
+def run_app(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Start the program where it is expected to refuse."""
+    known = {"PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "app.py")],
+        env=known | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def one_sentence(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert run.stderr.count("\n") == 1, run.stderr
+    return run.stderr
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, product: Product):
+    """A second product to do harm to, on a copy of the first one's versions."""
+    folder = tmp_path_factory.mktemp("faults")
+    (folder / "home").mkdir()
+    (folder / "home" / "versions").symlink_to(product.home / "versions")
+    with running(folder) as started:
+        yield started
+
+
+def test_page_and_api_are_up_at_once_and_say_loading(own: Product):
+    assert own.wait_for_page() < 10
+    ready = httpx.get(f"{own.url}/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["ready"] is False
+    assert int(ready.headers["Retry-After"]) > 0
+    with pytest.raises(openai.InternalServerError, match="not ready") as refused:
+        own.client.chat.completions.create(model="assistant", messages=QUESTION)
+    assert refused.value.status_code == 503
+    assert refused.value.response.headers["Retry-After"]
+    assert httpx.get(f"{own.url}/en/").status_code == 200
+    own.wait_until_ready()
+
+
+def test_a_killed_engine_comes_back(own: Product):
+    own.wait_until_ready()
+    story = [{"role": "user", "content": "Write a very long story."}]
+    stream = own.client.chat.completions.create(
+        model="assistant", messages=story, max_tokens=1500, temperature=0, stream=True
+    )
+    next(iter(stream))
+    engine = own.engine()
+    family = [engine, *engine.children(recursive=True)]
+    engine.kill()
+    with pytest.raises((openai.APIError, httpx.HTTPError)):
+        list(stream)
+    with pytest.raises(openai.InternalServerError) as refused:
+        own.client.chat.completions.create(model="assistant", messages=QUESTION)
+    assert refused.value.status_code == 503
+    own.wait_until_ready()
+    answer = own.client.chat.completions.create(model="assistant", messages=QUESTION)
+    assert answer.choices[0].message.content
+    assert not any(process.is_running() for process in family)  # nothing of it was left behind
+    assert list((own.home / "engine").glob("*.log"))
+
+
+def test_every_acknowledged_judgement_survives_a_killed_app(own: Product):
+    own.wait_until_ready()
+    made = own.client.chat.completions.create(
+        model="assistant", messages=QUESTION, max_tokens=5, store=True
+    )
+    acknowledged: list[str] = []
+
+    def judge() -> None:
+        body = {"completion_id": made.id, "rating": "up"}
+        try:
+            while True:
+                given = httpx.post(f"{own.url}/v1/feedback", json=body)
+                acknowledged.append(given.json()["id"])
+        except httpx.TransportError:
+            return
+
+    judges = [threading.Thread(target=judge) for _ in range(4)]
+    for thread in judges:
+        thread.start()
+    time.sleep(1)
+    engine = own.engine()
+    own.kill()
+    for thread in judges:
+        thread.join()
+    assert len(acknowledged) > 10
+    assert gone(engine)  # a killed app takes its engine with it
+    own.start()
+    own.wait_for_page()
+    with httpx.Client(base_url=f"{own.url}/v1/feedback") as client:
+        missing = [i for i in acknowledged if client.get(f"/{i}").status_code != 200]
+    assert missing == []
+    kept = own.client.chat.completions.retrieve(made.id)
+    assert kept.choices[0].message.content == made.choices[0].message.content
+
+
+def test_a_second_instance_on_the_same_home_is_refused(own: Product):
+    own.wait_for_page()
+    run = run_app(ASSISTANT_HOME=str(own.home), ASSISTANT_PORT="0" + str(own.port + 1))
+    assert own.url in one_sentence(run)
+
+
+def test_a_taken_port_is_named(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = one_sentence(run_app(ASSISTANT_HOME=str(tmp_path), ASSISTANT_PORT=port))
+    assert port in said
+    assert "ASSISTANT_PORT" in said
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert "ASSISTANT_HOME" in one_sentence(run_app(ASSISTANT_HOME=str(blocked / "home")))
+
+
+def test_an_open_door_is_refused(tmp_path: Path):
+    run = run_app(ASSISTANT_HOME=str(tmp_path), ASSISTANT_HOST="0.0.0.0")
+    assert "no keys" in one_sentence(run)
+
+
+def test_a_wrong_model_is_said_by_page_and_api(tmp_path: Path):
+    with running(tmp_path, ASSISTANT_MODEL="no-such-thing") as product:
+        product.wait_for_page()
+        time.sleep(1)
+        ready = httpx.get(f"{product.url}/readyz").json()
+        assert "'no-such-thing' is neither a version" in ready["detail"]
+        with pytest.raises(openai.InternalServerError, match="neither a version"):
+            product.client.chat.completions.create(model="assistant", messages=QUESTION)
+        assert product.process is not None
+        assert product.stop() == 0
+
+
+def test_truncated_weights_are_said_and_not_served(tmp_path: Path, product: Product):
+    name = "smollm2-135m-instruct-q4"
+    broken = tmp_path / "home" / "versions" / name
+    broken.mkdir(parents=True)
+    for file in (product.home / "versions" / name).iterdir():
+        (broken / file.name).symlink_to(file)
+    (broken / "model.safetensors").unlink()
+    (broken / "model.safetensors").write_bytes(b"\x00" * 1000)
+    (tmp_path / "home" / "versions" / "current").write_text(name)
+    with running(tmp_path) as harmed:
+        harmed.wait_for_page()
+        time.sleep(1)
+        detail = httpx.get(f"{harmed.url}/readyz").json()["detail"]
+    assert "model.safetensors" in detail
+    assert "has 1000 bytes instead of" in detail
+
+
+def test_a_stopped_program_leaves_nothing_running(own: Product):
+    own.wait_until_ready()
+    engine = own.engine()
+    assert own.stop() == 0
+    assert gone(engine)
+    assert "Traceback" not in own.log.read_text()
+
+
+def gone(process: psutil.Process, seconds: float = 25) -> bool:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    return False

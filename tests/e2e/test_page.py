@@ -1,0 +1,190 @@
+"""People use the page in a real browser, on the real engine."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.e2e.conftest import watch
+from tests.e2e.product import Product
+
+ANSWER_MS = 30_000
+SHORT = "Name three colors."
+
+
+def ask(page: Page, text: str) -> None:
+    """Ask and wait until the whole answer is there."""
+    before = page.locator("#chat .bot.message").count()
+    page.locator("#question textarea").fill(text)
+    page.locator("#question textarea").press("Enter")
+    expect(page.locator("#chat .bot.message")).to_have_count(before + 1, timeout=ANSWER_MS)
+    idle(page)
+
+
+def idle(page: Page) -> None:
+    expect(page.locator("#question button.submit-button")).to_be_visible(timeout=ANSWER_MS)
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.locator("#chat").get_by_role("button", name=name, exact=True).last
+
+
+def rows(product: Product, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(product.home / "feedback.db") as database:
+        return database.execute(query).fetchall()
+
+
+def test_an_answer_streams_and_survives_a_reload(visitor: Page, pictures: Path):
+    ask(visitor, SHORT)
+    said = visitor.locator("#chat .bot.message").inner_text()
+    assert said
+    visitor.screenshot(path=pictures / "chat.png")
+    visitor.reload()
+    expect(visitor.locator("#chat .bot.message")).to_have_text(said, use_inner_text=True)
+    expect(visitor.locator("#chat .user.message")).to_have_text(SHORT)
+
+
+def test_a_stopped_answer_is_kept_as_far_as_it_came(visitor: Page, product: Product):
+    visitor.locator("#question textarea").fill("Write a very long story about a dragon.")
+    visitor.locator("#question textarea").press("Enter")
+    expect(visitor.locator("#chat .bot.message")).to_contain_text(" ", timeout=ANSWER_MS)
+    visitor.locator("#question button.stop-button").click()
+    expect(visitor.locator("#chat .bot.message")).to_contain_text("(stopped)")
+    newest = "select finish_reason from generation order by rowid desc limit 1"
+    assert rows(product, newest) == [("interrupted",)]
+    ask(visitor, SHORT)  # the next turn is not held up
+    expect(visitor.locator("#chat .bot.message")).to_have_count(2)
+
+
+def test_an_earlier_answer_can_be_gone_back_to(visitor: Page):
+    ask(visitor, "What is your name?")
+    first = visitor.locator("#chat .bot.message").inner_text()
+    button(visitor, "Retry").click()
+    expect(visitor.locator("#forks")).to_contain_text("Answer 1: version 2 of 2", timeout=ANSWER_MS)
+    idle(visitor)
+    visitor.get_by_role("button", name="Earlier version").click()
+    expect(visitor.locator("#forks")).to_contain_text("version 1 of 2")
+    expect(visitor.locator("#chat .bot.message")).to_have_text(first, use_inner_text=True)
+
+
+def test_an_edited_question_is_answered_beside_the_original(visitor: Page):
+    ask(visitor, SHORT)
+    button(visitor, "Edit").click()
+    visitor.locator("#chat textarea").fill("Name <b>two</b> animals.")
+    visitor.get_by_role("button", name="Submit", exact=True).first.click()
+    expect(visitor.locator("#forks")).to_contain_text("Question 1: version 2 of 2")
+    idle(visitor)
+    expect(visitor.locator("#chat .user.message")).to_have_text("Name <b>two</b> animals.")
+    assert visitor.locator("#chat b").count() == 0  # tags are shown, not obeyed
+    visitor.get_by_role("button", name="Earlier version").click()
+    expect(visitor.locator("#chat .user.message")).to_have_text(SHORT)
+
+
+def test_a_thumb_asks_why_and_for_consent(visitor: Page, product: Product, pictures: Path):
+    ask(visitor, SHORT)
+    button(visitor, "Dislike").click()
+    visitor.get_by_label("wrong", exact=True).check()
+    visitor.locator("#comment textarea").fill("not <i>these</i>")
+    expect(visitor.locator("#chat-consent")).to_contain_text("May we learn")
+    visitor.screenshot(path=pictures / "judging.png", full_page=True)
+    visitor.locator("#save-thumb").click()
+    expect(visitor.locator("#judging")).to_be_hidden()
+    visitor.get_by_role("button", name="Yes, this conversation").first.click()
+    expect(visitor.locator("#chat-consent")).to_be_hidden()
+    newest = "select kind, choice, reasons, comment from judgement order by seq desc limit 1"
+    assert rows(product, newest) == [("thumb", "down", '["wrong"]', "not <i>these</i>")]
+    assert rows(product, "select given from consent order by seq desc limit 1") == [(1,)]
+    visitor.reload()
+    expect(button(visitor, "Disliked")).to_be_visible()
+    button(visitor, "Disliked").click()  # taken back
+    expect(button(visitor, "Dislike")).to_be_visible()
+    expect(visitor.get_by_text("Your judgement was taken back.")).to_be_visible()
+    assert rows(product, "select kind from judgement order by seq desc limit 1") == [
+        ("withdrawal",)
+    ]
+
+
+def test_a_better_answer_is_kept_beside_the_models(visitor: Page, product: Product):
+    ask(visitor, SHORT)
+    button(visitor, "Like").click()
+    visitor.locator("#write-better").click()
+    visitor.locator("#better-answer textarea").fill("Red, green and blue.")
+    visitor.locator("#save-better").click()
+    expect(visitor.locator("#chat .bot.message")).to_contain_text("Red, green and blue.")
+    expect(visitor.locator("#forks")).to_contain_text("Answer 1: version 2 of 2")
+    newest = "select kind, surface from judgement order by seq desc limit 1"
+    assert rows(product, newest) == [("correction", "chat")]
+
+
+@pytest.mark.parametrize("choice", ["first", "second", "tie", "both_bad"])
+def test_two_answers_are_judged_blind(visitor: Page, product: Product, pictures: Path, choice: str):
+    visitor.get_by_role("tab", name="Compare").click()
+    visitor.locator("#compare-question textarea").fill(SHORT)
+    visitor.locator("#compare-question textarea").press("Enter")
+    vote = visitor.locator(f"#vote-{choice}")
+    vote.wait_for(timeout=ANSWER_MS)
+    assert "smollm2" not in visitor.locator("#answer-a, #answer-b").all_inner_texts()
+    expect(visitor.locator("#revealed")).to_be_hidden()
+    vote.click()
+    expect(visitor.locator("#revealed")).to_contain_text("A was smollm2-135m-instruct-q4")
+    visitor.screenshot(path=pictures / "compare.png", full_page=True)
+    newest = """select j.choice, c.blind, d.message_id = c.first_id from judgement j
+        join comparison c on c.id = j.comparison_id
+        join judged d on d.judgement_id = j.id and d.position = 0
+        order by j.seq desc limit 1"""
+    assert rows(product, newest) == [(choice, 1, 1)]
+
+
+def test_versions_show_their_cards(visitor: Page, pictures: Path):
+    visitor.get_by_role("tab", name="Versions").click()
+    card = visitor.locator("#version-card")
+    expect(card).to_contain_text("Not a base model")
+    expect(card).to_contain_text("model.safetensors")
+    visitor.screenshot(path=pictures / "versions.png", full_page=True)
+
+
+def test_two_browsers_do_not_see_each_other(visitor: Page, browser: Browser, product: Product):
+    ask(visitor, "My secret word is kumquat.")
+    other = browser.new_context(locale="en-US")
+    page = other.new_page()
+    page.goto(product.url)
+    page.locator("#question textarea").wait_for()
+    page.wait_for_timeout(1500)
+    assert page.locator("#chat .message").count() == 0
+    assert "kumquat" not in page.content()
+    other.close()
+
+
+def test_a_deleted_conversation_is_gone(visitor: Page, product: Product):
+    ask(visitor, "Say kumquat-deleted.")
+    visitor.locator("#sidebar .toggle-button").click()
+    visitor.locator("#delete").click()
+    visitor.locator("#delete-yes").click()
+    expect(visitor.locator("#chat .message")).to_have_count(0)
+    found = "select count(*) from message where content like '%kumquat-deleted%'"
+    assert rows(product, found) == [(0,)]
+
+
+def test_the_page_speaks_chinese_on_a_phone_in_the_dark(
+    browser: Browser, product: Product, pictures: Path
+):
+    phone = browser.new_context(
+        viewport={"width": 390, "height": 844},
+        locale="zh-CN",
+        color_scheme="dark",
+        has_touch=True,
+        is_mobile=True,
+    )
+    left = watch(phone)
+    page = phone.new_page()
+    page.goto(product.url)
+    expect(page).to_have_url(f"{product.url}/zh/")
+    ask(page, "你好")
+    page.locator("#chat").get_by_role("button", name="赞", exact=True).click()
+    expect(page.locator("#judging")).to_contain_text("已记录：好回答")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("document.body.classList.contains('dark')")
+    page.screenshot(path=pictures / "phone.png", full_page=True)
+    phone.close()
+    assert left == []

@@ -1,0 +1,26 @@
+# Everything starts here: `make chat` and `make test` install what they need on first use.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: help chat test lint clean
+
+help: ## list these commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+chat: ## open the chat page and the API on http://127.0.0.1:7860 (flags: make chat ARGS="--port 8000")
+	@$(PYTHON) requirements/install.py
+	@exec $(VENV)/python app.py $(ARGS)
+
+test: ## lint, check types, run every test
+	@$(PYTHON) requirements/install.py --with-tests
+	@$(MAKE) --no-print-directory lint
+	$(VENV)/python -m pytest $(ARGS)
+
+lint: ## check style and types only
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+
+clean: ## remove the environment and caches; what people said (./data) stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results build *.egg-info

@@ -166,7 +166,7 @@ def run(command: list[str], *, quiet: bool = False) -> bool:
 
 
 def _check_python() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - what runs this may be older than what we need
         raise InstallError(f"Python 3.11 or newer is needed; this is {platform.python_version()}.")
 
 

@@ -106,8 +106,9 @@ class Completions:
         choices = self.get(completion_id, owner).choices
         if not index and len(choices) == 1:
             return choices[0][0]
-        if index.isdigit() and int(index) < len(choices):
-            return choices[int(index)][0]
+        for number, (message_id, _) in enumerate(choices):
+            if index == str(number):
+                return message_id
         raise NotFound(
             f"The completion {completion_id!r} has {len(choices)} answer(s); name one as "
             f"'{completion_id}#0' to '{completion_id}#{len(choices) - 1}'."

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from assistant.errors import NotFound
 from assistant.feedback import schema
+from assistant.feedback.erasure import erase_conversations
 from assistant.feedback.records import Conversation, Generation, Message, new_id, now_ms
 
 TITLE_LENGTH = 60
@@ -105,7 +106,7 @@ class Conversations:
     ) -> None:
         """Note an answer to the question of consent; without a conversation, for all new ones."""
         with self._write.begin() as connection:
-            if conversation_id:
+            if conversation_id is not None:
                 _conversation(connection, conversation_id, owner)
             insert_consent(connection, owner, conversation_id, given, notice)
 
@@ -133,16 +134,12 @@ class Conversations:
         """Remove what was said in a conversation; its events stay, empty."""
         with self._write.begin() as connection:
             _conversation(connection, conversation_id, owner)
-            erase_conversations(connection, [conversation_id])
+            erase_conversations(connection, schema.conversation.c.id == conversation_id)
 
     def erase_owner(self, owner: str) -> int:
         """Remove everything an owner ever said; returns how many conversations that were."""
-        table = schema.conversation
-        query = sa.select(table.c.id).where(table.c.owner == owner, table.c.erased_at.is_(None))
         with self._write.begin() as connection:
-            ids = list(connection.scalars(query))
-            erase_conversations(connection, ids)
-        return len(ids)
+            return erase_conversations(connection, schema.conversation.c.owner == owner)
 
 
 def insert_conversation(connection: sa.Connection, owner: str, surface: str) -> Conversation:
@@ -166,9 +163,10 @@ def insert_message(
     query = sa.select(table.c.title).where(
         table.c.id == conversation_id, table.c.erased_at.is_(None)
     )
-    found = connection.execute(query).one_or_none()
+    found = connection.execute(query.with_for_update(key_share=True)).one_or_none()
     if found is None:
         raise NotFound("That conversation was deleted.")
+    _check_parent(connection, conversation_id, parent_id)
     message = Message(
         new_id("msg"), conversation_id, parent_id, role, author, content, now_ms(), generation
     )
@@ -185,28 +183,13 @@ def insert_message(
     return message
 
 
-def erase_conversations(connection: sa.Connection, ids: Sequence[str]) -> None:
-    """Blank every text of these conversations, in messages, settings and judgements."""
-    message, generation, judgement = schema.message, schema.generation, schema.judgement
-    gone = now_ms()
-    inside = sa.select(message.c.id).where(message.c.conversation_id.in_(ids))
-    said = sa.select(schema.judged.c.judgement_id).where(schema.judged.c.message_id.in_(inside))
-    for statement in (
-        sa.update(judgement)
-        .where(judgement.c.id.in_(said), judgement.c.erased_at.is_(None))
-        .values(comment=None, erased_at=gone),
-        sa.update(generation).where(generation.c.message_id.in_(inside)).values(sampling=None),
-        sa.update(schema.completion)
-        .where(schema.completion.c.conversation_id.in_(ids))
-        .values(metadata=None),
-        sa.update(message)
-        .where(message.c.conversation_id.in_(ids), message.c.erased_at.is_(None))
-        .values(content=None, erased_at=gone),
-        sa.update(schema.conversation)
-        .where(schema.conversation.c.id.in_(ids))
-        .values(title=None, erased_at=gone),
-    ):
-        connection.execute(statement)
+def _check_parent(connection: sa.Connection, conversation_id: str, parent_id: str | None) -> None:
+    table = schema.message
+    query = sa.select(table.c.id).where(
+        table.c.id == parent_id, table.c.conversation_id == conversation_id
+    )
+    if parent_id is not None and connection.execute(query).one_or_none() is None:
+        raise NotFound(f"There is no message {parent_id!r} in that conversation.")
 
 
 def _conversation(connection: sa.Connection, conversation_id: str, owner: str) -> Conversation:

@@ -68,7 +68,7 @@ class Judgements:
         """Which answer of a pair that the server drew is better."""
         _check_pair_choice(choice)
         with self._write.begin() as connection:
-            drawn = _comparison(connection, comparison_id)
+            drawn = _comparison(connection, comparison_id, owner)
             targets = [Target(drawn.first_id, 0), Target(drawn.second_id, 1)]
             _answers(connection, owner, [t.message_id for t in targets])
             return insert_judgement(
@@ -196,6 +196,8 @@ def _answers(connection: sa.Connection, owner: str, ids: Sequence[str]) -> list[
         sa.select(message)
         .join(conversation, conversation.c.id == message.c.conversation_id)
         .where(message.c.id.in_(ids), conversation.c.owner == owner)
+        .order_by(conversation.c.seq)
+        .with_for_update(key_share=True, of=conversation)  # nobody erases them meanwhile
     )
     found = {row.id: row for row in connection.execute(query)}
     for message_id in ids:
@@ -223,9 +225,14 @@ def _prompt(connection: sa.Connection, message_id: str | None) -> tuple[tuple[st
     return tuple(reversed(turns))
 
 
-def _comparison(connection: sa.Connection, comparison_id: str) -> sa.Row[Any]:
-    table = schema.comparison
-    row = connection.execute(sa.select(table).where(table.c.id == comparison_id)).one_or_none()
+def _comparison(connection: sa.Connection, comparison_id: str, owner: str) -> sa.Row[Any]:
+    table, conversation = schema.comparison, schema.conversation
+    query = (
+        sa.select(table)
+        .join(conversation, conversation.c.id == table.c.conversation_id)
+        .where(table.c.id == comparison_id, conversation.c.owner == owner)
+    )
+    row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"There is no comparison {comparison_id!r} of yours.")
     return row
@@ -252,16 +259,16 @@ def insert_judgement(
 
 def _select(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Judgement]:
     table, judged = schema.judgement, schema.judged
+    fields = [c for c in table.c if c.name != "reasons"]
+    rows = connection.execute(  # before their targets: a judgement that comes between has them all
+        sa.select(*fields, table.c.reasons).where(where).order_by(table.c.seq)
+    ).all()
     ids = sa.select(table.c.id).where(where)
     targets: dict[str, list[Target]] = {}
     named = sa.select(judged).where(judged.c.judgement_id.in_(ids)).order_by(judged.c.position)
     for row in connection.execute(named):
         target = Target(row.message_id, row.position, row.rank)
         targets.setdefault(row.judgement_id, []).append(target)
-    fields = [c for c in table.c if c.name != "reasons"]
-    rows = connection.execute(
-        sa.select(*fields, table.c.reasons).where(where).order_by(table.c.seq)
-    )
     return [
         Judgement(
             **{c.name: row._mapping[c] for c in fields},

@@ -75,7 +75,7 @@ def _usable(snapshot: Snapshot, left_out: Counter[str]) -> Iterator[Judgement]:
     left_out.update({"withdrawn or replaced by a later judgement": gone} if gone else {})
     for judgement in effective:
         named = [snapshot.messages[t.message_id] for t in judgement.targets]
-        if judgement.erased_at is not None:
+        if judgement.erased_at is not None or any(m.content is None for m in named):
             left_out["deleted"] += 1
         elif not all(m.conversation_id in snapshot.consented for m in named):
             left_out["no consent"] += 1

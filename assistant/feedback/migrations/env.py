@@ -4,6 +4,11 @@ from alembic import context
 
 from assistant.feedback.schema import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+ONE_AT_A_TIME = 7860_0001  # any number that nobody else locks in this database
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata)
 with context.begin_transaction():
+    if connection.dialect.name == "postgresql":  # SQLite's transactions exclude each other anyway
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
     context.run_migrations()

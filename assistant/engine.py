@@ -21,10 +21,12 @@ from assistant.prompts import TEMPLATE_FILE
 from assistant.registry import TEMPLATE, Version
 
 State = Literal["loading", "ready", "failed", "stopped"]
+CHILD = "assistant.engine_child"
 SILENCE_SECONDS = 120  # longest pause between two pieces of an answer
 STEADY_SECONDS = 60  # an engine ready for this long starts over without backoff
 LONGEST_BACKOFF = 60
 DRAIN_SECONDS = 10
+WATCH_SECONDS = 5  # how often a remote engine is looked at
 LOG_BYTES = 10_000_000
 
 
@@ -178,7 +180,7 @@ class LocalEngine(Engine):
             log.write(f"\n--- engine of {self.version.name}: {self._plan.summary}\n")
             log.flush()
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "assistant.engine_child", str(os.getpid())),
+                *(sys.executable, "-m", CHILD, str(os.getpid())),
                 *self._flags(),
                 env=inherited | self._plan.environment,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -240,7 +242,7 @@ class RemoteEngine(Engine):
                 self._set("ready", "ready")
             else:
                 self._set("failed", f"{self.url} does not answer")
-            await asyncio.sleep(5)
+            await asyncio.sleep(WATCH_SECONDS)
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> EngineError:

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "prompts"
 TEMPLATE_FILE = FOLDER / "chat_template.jinja"
 
 
-def load(name: str, **values: str) -> str:
+def load(name: str, /, **values: str) -> str:
     """The text of prompts/NAME with its $placeholders filled; a missing value is an error."""
     file = FOLDER / name
     if not file.is_file():

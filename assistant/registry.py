@@ -88,6 +88,7 @@ class Registry:
         """
         self._check_new(name)
         _write_card(made, describe(name, made, folder="", **card))
+        self.folder.mkdir(parents=True, exist_ok=True)
         made.rename(self.folder / name)
         _sync_folder(self.folder)
         return self.get(name)

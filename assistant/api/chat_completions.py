@@ -81,12 +81,12 @@ class _Call:
         if chunk is None:
             return block
         self._heard.chunk(chunk)
-        if not chunk.get("choices") and not self._usage_wanted:
-            return None
-        return block
+        only_usage = chunk.get("choices") == []
+        return None if only_usage and not self._usage_wanted else block
 
     async def _remember(self) -> None:
-        await asyncio.to_thread(self._remember_now)
+        if not self._heard.failed:
+            await asyncio.to_thread(self._remember_now)
 
     def _remember_now(self) -> None:
         turns, heard = self._body["messages"], self._heard
@@ -119,6 +119,7 @@ class _Heard:
     finishes: dict[int, str] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     first_token_ms: int | None = None
+    failed: bool = False
     started: float = field(default_factory=time.monotonic)
 
     def elapsed_ms(self) -> int:
@@ -136,6 +137,7 @@ class _Heard:
 
     def chunk(self, chunk: dict[str, Any]) -> None:
         self.id = chunk.get("id") or self.id
+        self.failed = self.failed or "error" in chunk
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk.get("choices", []):
             self._add(choice, choice["delta"])

@@ -1,0 +1,47 @@
+"""Rendering: what training sees of a conversation is what the server would show the model."""
+
+import pytest
+
+from align.rendering import render, render_prompt, tokenizer_of
+from assistant.registry import Version
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+QUESTION = {"role": "user", "content": "Name a color."}
+ANSWER = {"role": "assistant", "content": "Red.\n"}
+TALK = [SYSTEM, QUESTION, ANSWER, {"role": "user", "content": "Another?"}, ANSWER]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(embedded_version: Version):
+    return tokenizer_of(embedded_version.path)
+
+
+def test_only_answers_with_their_end_are_trained(tokenizer):
+    rendered = render(tokenizer, TALK)
+    assert len(rendered.ids) == len(rendered.trained)
+    trained = [i for i, learnt in zip(rendered.ids, rendered.trained, strict=True) if learnt]
+    assert tokenizer.decode(trained) == "Red.\n<|im_end|>" * 2
+    assert trained.count(tokenizer.eos_token_id) == 2
+
+
+def test_training_continues_exactly_the_prompt_that_is_served(tokenizer):
+    for end in (2, 4):
+        prompt = render_prompt(tokenizer, TALK[:end])
+        rendered = render(tokenizer, TALK[: end + 1])
+        assert rendered.ids[: len(prompt)] == prompt
+        assert rendered.trained[len(prompt)] is True
+        assert rendered.trained[len(prompt) - 1] is False
+
+
+def test_nothing_is_doubled_or_added(tokenizer):
+    text = tokenizer.decode(render(tokenizer, [QUESTION, ANSWER]).ids)
+    assert text == (
+        "<|im_start|>user\nName a color.<|im_end|>\n<|im_start|>assistant\nRed.\n<|im_end|>\n"
+    )
+
+
+def test_a_developer_speaks_as_the_system(tokenizer):
+    developer = {"role": "developer", "content": "Be brief."}
+    assert render_prompt(tokenizer, [developer, QUESTION]) == render_prompt(
+        tokenizer, [SYSTEM, QUESTION]
+    )

@@ -1,0 +1,54 @@
+"""The API over a scripted engine and a real store, on real sockets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from assistant.api import gateway
+from assistant.feedback.store import FeedbackStore
+from assistant.fleet import Fleet
+from assistant.registry import Registry
+from assistant.settings import Settings
+from tests.serving import eventually, served
+from tests.upstream import Upstream
+
+
+@dataclass
+class Api:
+    """One running gateway: its address, its store, and the engine behind it."""
+
+    url: str
+    store: FeedbackStore
+    upstream: Upstream
+
+    @property
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=10)
+
+    def post(self, path: str, body: object = None, **more: object) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, **more)
+
+    def get(self, path: str, **more: object) -> httpx.Response:
+        return httpx.get(self.url + path, **more)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    home = tmp_path_factory.mktemp("home")
+    upstream = Upstream()
+    with served(upstream.app) as engine:
+        yield from running(home, upstream, engine)
+
+
+def running(home: Path, upstream: Upstream, engine: str) -> Iterator[Api]:
+    settings = Settings(home=home, engine_url=(engine,))
+    store = FeedbackStore(settings.database)
+    fleet = Fleet(settings, Registry(home), report=lambda line: None)
+    with served(gateway.build(fleet, store)) as url:
+        started = Api(url, store, upstream)
+        assert eventually(lambda: started.get("/readyz").status_code == 200)
+        yield started

@@ -1,0 +1,134 @@
+"""Chat completions through the gateway: passed on, kept, given up, and broken off."""
+
+import contextlib
+
+import httpx
+import openai
+import pytest
+
+from tests.assistant.api.conftest import Api
+from tests.serving import eventually
+from tests.upstream import USAGE
+
+PATH = "/v1/chat/completions"
+
+
+def says(text: str, **more: object) -> dict[str, object]:
+    return {"model": "assistant", "messages": [{"role": "user", "content": text}], **more}
+
+
+def test_only_openais_fields_come_back(api: Api):
+    answer = api.post(PATH, says("hi")).json()
+    assert set(answer) == {"id", "object", "model", "choices", "usage"}
+    assert answer["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "one two three"},
+            "finish_reason": "stop",
+        }
+    ]
+    assert answer["usage"] == USAGE
+
+
+def test_the_engine_gets_what_was_decided_to_pass_and_nothing_else(api: Api):
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [
+        {"role": "developer", "content": "c", "name": "x"},
+        {"role": "user", "content": parts},
+    ]
+    body = {"messages": messages, "temperature": 0.5, "user": "u", "metadata": {"a": "b"}}
+    assert api.post(PATH, body | {"store": False, "top_p": None}).status_code == 200
+    assert api.upstream.asked[-1] == {
+        "model": "tiny",
+        "temperature": 0.5,
+        "messages": [{"role": "developer", "content": "c"}, {"role": "user", "content": "ab"}],
+    }
+
+
+def test_a_stream_is_passed_on_piece_by_piece(api: Api):
+    stream = api.client.chat.completions.create(
+        **says("hi"), stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert [c.choices[0].delta.content for c in chunks[:3]] == ["one ", "two ", "three"]
+    assert chunks[-1].usage.total_tokens == 8
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_kept_answer_is_stored_with_what_made_it(api: Api, stream: bool):
+    client = api.client
+    made = client.chat.completions.create(
+        **says("hi", temperature=0.5, store=True, metadata={"job": "7"}, stream=stream)
+    )
+    if stream:
+        chunks = list(made)
+        assert not any(c.usage for c in chunks)  # the client did not ask for it
+        made = chunks[-1]
+    kept = client.chat.completions.retrieve(made.id)
+    assert kept.choices[0].message.content == "one two three"
+    assert kept.choices[0].finish_reason == "stop"
+    assert kept.usage.completion_tokens == 3
+    assert kept.metadata == {"job": "7"}
+    (_, choice) = api.store.completions.get(made.id, "local").choices[0]
+    assert choice.generation.version == "tiny"
+    assert choice.generation.sampling == {"temperature": 0.5}
+    assert (choice.generation.prompt_tokens, choice.generation.completion_tokens) == (5, 3)
+
+
+def test_the_count_of_several_choices_is_not_taken_for_one(api: Api):
+    made = api.client.chat.completions.create(**says("hi", n=2, store=True))
+    kept = api.store.completions.get(made.id, "local")
+    assert [c.generation.completion_tokens for _, c in kept.choices] == [None, None]
+    assert kept.usage == USAGE
+
+
+def test_what_is_not_to_be_kept_is_not(api: Api):
+    made = api.client.chat.completions.create(**says("hi"))
+    with pytest.raises(openai.NotFoundError, match='"store": true'):
+        api.client.chat.completions.retrieve(made.id)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("script", "status", "code"),
+    [("refuse", 400, "context_length_exceeded"), ("overload", 429, None), ("crash", 500, None)],
+)
+def test_an_engines_refusal_keeps_its_status(
+    api: Api, script: str, status: int, code: str | None, stream: bool
+):
+    refused = api.post(PATH, says(script, stream=stream, store=True))
+    assert refused.status_code == status
+    error = refused.json()["error"]
+    assert error["code"] == code
+    assert error["message"]
+    assert ("Retry-After" in refused.headers) == (status == 429)
+    if script == "refuse":
+        assert (error["type"], error["param"]) == ("invalid_request_error", "messages")
+
+
+@pytest.mark.parametrize(("script", "words"), [("break", "broke off"), ("complain", "memory")])
+def test_a_stream_that_breaks_off_says_so_and_is_not_kept(api: Api, script: str, words: str):
+    before = len(api.store.conversations.everything())
+    stream = api.client.chat.completions.create(**says(script, store=True), stream=True)
+    with pytest.raises(openai.APIError, match=words):
+        list(stream)
+    assert len(api.store.conversations.everything()) == before
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_frees_the_engine(api: Api, stream: bool):
+    with (
+        contextlib.suppress(httpx.ReadTimeout),
+        httpx.stream("POST", api.url + PATH, json=says("stall", stream=stream), timeout=0.5) as r,
+    ):
+        next(r.iter_lines())
+        assert api.upstream.running == 1
+    assert eventually(lambda: api.upstream.running == 0)
+
+
+def test_an_unknown_model_is_told_what_is_served(api: Api):
+    with pytest.raises(openai.NotFoundError, match=r"served are: assistant \(= tiny\), tiny") as e:
+        api.client.chat.completions.create(**says("hi") | {"model": "gpt"})
+    assert (e.value.type, e.value.code, e.value.param) == (
+        *("model_not_found", "model_not_found", "model"),
+    )

@@ -1,0 +1,55 @@
+"""Models, health, unknown addresses, and who is kept out."""
+
+import pytest
+
+from tests.assistant.api.conftest import Api, running
+from tests.serving import eventually, served
+from tests.upstream import Upstream
+
+
+def test_models_are_listed_and_found_by_name(api: Api):
+    assert [m.id for m in api.client.models.list()] == ["assistant", "tiny"]
+    assert api.client.models.retrieve("tiny").owned_by == "assistant"
+    missing = api.get("/v1/models/gone")
+    assert (missing.status_code, missing.json()["error"]["type"]) == (404, "model_not_found")
+
+
+def test_unknown_addresses_and_methods_are_openai_shaped(api: Api):
+    for response, status in (
+        (api.get("/v1/nothing"), 404),
+        (api.get("/v1/completions"), 405),
+        (api.post("/v1/chat/completions/x"), 405),
+    ):
+        error = response.json()["error"]
+        assert response.status_code == status
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example"])
+def test_foreign_host_names_are_refused(api: Api, host: str):
+    assert api.get("/v1/models", headers={"Host": host}).status_code == 403
+
+
+def test_pages_of_other_sites_may_not_write(api: Api):
+    body = {"withdraw": "x"}
+    foreign = {"Origin": "http://evil.example"}
+    assert api.post("/v1/feedback", body, headers=foreign).status_code == 403
+    assert api.post("/v1/feedback", body, headers={"Origin": api.url}).status_code == 404
+    assert api.get("/v1/models", headers=foreign).status_code == 200
+
+
+def test_an_engine_that_goes_away_and_comes_back(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("assistant.engine.WATCH_SECONDS", 0.1)
+    upstream = Upstream()
+    with served(upstream.app) as engine:
+        for api in running(tmp_path, upstream, engine):
+            upstream.healthy = False
+            assert eventually(lambda: api.get("/readyz").status_code == 503)  # noqa: B023
+            refused = api.post("/v1/completions", {"prompt": "one"})
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "model_not_ready"
+            assert int(refused.headers["Retry-After"]) > 0
+            assert api.get("/healthz").status_code == 200
+            upstream.healthy = True
+            assert eventually(lambda: api.get("/readyz").status_code == 200)  # noqa: B023

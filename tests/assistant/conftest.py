@@ -1,0 +1,37 @@
+"""Homes and model folders for tests that need no real weights."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assistant.registry import Registry
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "home")
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> MakeFolder:
+    """Makes a folder that looks like a model; its weights are a few bytes."""
+
+    def make(name: str = "made", **files: str | None) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        contents = {
+            "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}),
+            "tokenizer.json": "{}",
+            "model.safetensors": "weights",
+            "chat_template.jinja": "{{ messages }}",
+        }
+        for file, text in (contents | files).items():
+            if text is not None:
+                (folder / file).write_text(text)
+        return folder
+
+    return make

@@ -1,0 +1,99 @@
+"""Chat: questions and answers are stored, whole or as far as they came."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assistant.chat import Chat, Sampling
+from assistant.errors import EngineError, NotServed
+from assistant.feedback.store import FeedbackStore
+from assistant.fleet import Fleet
+from assistant.prompts import text_hash
+from assistant.registry import Registry
+from assistant.settings import Settings
+from tests.assistant.feedback.said import ANN
+from tests.assistant.test_fleet import settled
+from tests.serving import served
+from tests.upstream import Upstream
+
+
+def converse(tmp_path: Path, work: Any) -> None:
+    """Run `work(chat, conversation, upstream)` over a scripted engine and a real store."""
+    upstream = Upstream()
+
+    async def run(url: str) -> None:
+        settings = Settings(home=tmp_path, engine_url=(url,))
+        fleet = Fleet(settings, Registry(tmp_path), report=str)
+        await fleet.start()
+        with FeedbackStore(settings.database) as store:
+            await settled(fleet, ["ready"])
+            conversation = store.conversations.start(ANN, "chat").id
+            await work(Chat(store, fleet), conversation, upstream)
+        await fleet.stop()
+
+    with served(upstream.app) as url:
+        asyncio.run(run(url))
+
+
+def test_an_answer_grows_and_is_stored_with_what_made_it(tmp_path: Path):
+    async def work(chat: Chat, conversation: str, upstream: Upstream) -> None:
+        question = await chat.ask(conversation, None, "hi", "Be kind.")
+        sampling = Sampling(temperature=0.1, max_tokens=9)
+        drafts = [draft async for draft in chat.answer(question, sampling)]
+        assert [d.text for d in drafts] == ["one ", "one two ", *["one two three"] * 2]
+        stored = drafts[-1].message
+        path = chat.store.conversations.path(stored.id)
+        assert [(m.role, m.content) for m in path] == [
+            *(("system", "Be kind."), ("user", "hi"), ("assistant", "one two three"))
+        ]
+        assert upstream.asked[-1]["messages"] == [m.turn for m in path[:-1]]
+        made = stored.generation
+        assert (made.version, made.finish_reason) == ("tiny", "stop")
+        assert made.system_prompt_hash == text_hash("Be kind.")
+        assert made.sampling == {"temperature": 0.1, "top_p": 0.95, "max_tokens": 9}
+        assert (made.prompt_tokens, made.completion_tokens) == (5, 3)
+        assert 0 <= made.first_token_ms <= made.total_ms
+
+    converse(tmp_path, work)
+
+
+def test_a_stopped_answer_is_stored_as_far_as_it_came(tmp_path: Path):
+    async def work(chat: Chat, conversation: str, upstream: Upstream) -> None:
+        question = await chat.ask(conversation, None, "stall", "")
+        answer = chat.answer(question, Sampling())
+        assert (await anext(answer)).text == "one "
+        await answer.aclose()
+        stored = chat.store.conversations.tree(conversation)[-1]
+        assert (stored.content, stored.generation.finish_reason) == ("one ", "interrupted")
+        for _ in range(100):
+            if not upstream.running:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("the engine was not freed")
+
+    converse(tmp_path, work)
+
+
+@pytest.mark.parametrize(("script", "finish"), [("complain", "error"), ("break", "interrupted")])
+def test_an_engine_that_fails_half_way_keeps_the_half(tmp_path: Path, script: str, finish: str):
+    async def work(chat: Chat, conversation: str, _upstream: Upstream) -> None:
+        question = await chat.ask(conversation, None, script, "")
+        with pytest.raises(EngineError):
+            [draft async for draft in chat.answer(question, Sampling())]
+        stored = chat.store.conversations.tree(conversation)[-1]
+        assert (stored.content, stored.generation.finish_reason) == ("one ", finish)
+
+    converse(tmp_path, work)
+
+
+def test_nothing_is_stored_when_there_is_no_answer(tmp_path: Path):
+    async def work(chat: Chat, conversation: str, _upstream: Upstream) -> None:
+        question = await chat.ask(conversation, None, "refuse", "")
+        for model, error in (("assistant", EngineError), ("gone", NotServed)):
+            with pytest.raises(error):
+                [draft async for draft in chat.answer(question, Sampling(), model)]
+        assert [m.content for m in chat.store.conversations.tree(conversation)] == ["refuse"]
+
+    converse(tmp_path, work)

@@ -1,0 +1,146 @@
+"""Engines: a child that is watched, restarted and taken along; a server that is only watched."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from assistant import engine as engines
+from assistant.engine import LocalEngine, RemoteEngine
+from assistant.errors import EngineError, NotReady
+from assistant.machine import EnginePlan
+from assistant.registry import Registry
+from tests.serving import served
+from tests.upstream import Upstream
+
+PLAN = EnginePlan({"PLAN": "followed"}, (), "scripted")
+
+
+@pytest.fixture
+def version(registry: Registry, model_folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engines, "CHILD", "tests.engine_child")
+    return registry.register("v1", model_folder(), kind="dpo", source="round")
+
+
+@asynccontextmanager
+async def started(version, logs: Path) -> AsyncIterator[LocalEngine]:
+    engine = LocalEngine(version, PLAN, logs)
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def until(engine, state: str, seconds: float = 15) -> None:
+    ends = time.monotonic() + seconds
+    while engine.status.state != state:
+        assert time.monotonic() < ends, f"still {engine.status}"
+        await asyncio.sleep(0.02)
+
+
+def test_a_child_answers_on_a_private_socket_and_ends_with_its_engine(version, tmp_path: Path):
+    async def run() -> tuple[psutil.Process, Path]:
+        async with started(version, tmp_path / "logs") as engine:
+            with pytest.raises(NotReady, match="'v1' is not ready"):
+                engine.require_ready()
+            await until(engine, "ready")
+            child = psutil.Process(engine.pid)
+            flags = child.cmdline()
+            socket = Path(flags[flags.index("--uds") + 1])
+            assert socket.parent.stat().st_mode & 0o777 == 0o700
+            assert child.environ()["PLAN"] == "followed"
+            async with engine.post("/v1/completions", {"prompt": "one"}) as response:
+                assert (await response.json())["model"] == "v1"
+        assert engine.status.state == "stopped"
+        return child, socket
+
+    child, socket = asyncio.run(run())
+    assert not child.is_running()
+    assert not socket.parent.exists()
+
+
+def test_a_child_that_dies_is_started_again_with_backoff(version, tmp_path: Path):
+    async def run() -> str:
+        async with started(version, tmp_path) as engine:
+            await until(engine, "ready")
+            before = engine.pid
+            (version.path / "die-now").touch()
+            await until(engine, "failed")
+            detail = engine.status.detail
+            with pytest.raises(NotReady):
+                engine.require_ready()
+            await until(engine, "ready")
+            assert engine.pid != before
+            return detail
+
+    assert "ended with code 4" in asyncio.run(run())
+
+
+def test_a_child_that_cannot_start_says_why_and_waits_longer_each_time(version, tmp_path: Path):
+    (version.path / "die-at-start").touch()
+
+    async def run() -> list[str]:
+        async with started(version, tmp_path) as engine:
+            details = []
+            for _ in range(2):
+                await until(engine, "failed")
+                details.append(engine.status.detail)
+                await until(engine, "loading")
+            (version.path / "die-at-start").unlink()
+            await until(engine, "ready")
+            return details
+
+    details = asyncio.run(run())
+    for detail, backoff in zip(details, (1, 2), strict=True):
+        assert "ended with code 3: ValueError: the weights are odd" in detail
+        assert detail.endswith(f"it starts again in {backoff} s")
+    assert "all is well" in (tmp_path / "v1.log").read_text()
+
+
+def test_a_log_does_not_grow_for_ever(version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engines, "LOG_BYTES", 10)
+    (tmp_path / "v1.log").write_text("what an earlier engine said")
+
+    async def run() -> None:
+        async with started(version, tmp_path) as engine:
+            await until(engine, "ready")
+
+    asyncio.run(run())
+    assert (tmp_path / "v1.log.1").read_text() == "what an earlier engine said"
+    assert "scripted" in (tmp_path / "v1.log").read_text()
+
+
+def test_settings_of_ours_are_not_passed_to_the_child(version, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("ASSISTANT_DATABASE_URL", "postgresql://user:secret@host/name")
+
+    async def run() -> dict[str, str]:
+        async with started(version, tmp_path) as engine:
+            await until(engine, "ready")
+            return psutil.Process(engine.pid).environ()
+
+    assert not [name for name in asyncio.run(run()) if name.startswith("ASSISTANT_")]
+
+
+def test_a_remote_engines_refusal_carries_its_status(version):
+    async def run(url: str) -> EngineError:
+        engine = RemoteEngine(version, url)
+        await engine.start()
+        try:
+            await until(engine, "ready")
+            body = {"messages": [{"role": "user", "content": "refuse"}]}
+            with pytest.raises(EngineError) as caught:
+                async with engine.post("/v1/chat/completions", body, "id"):
+                    pass
+            return caught.value
+        finally:
+            await engine.stop()
+
+    with served(Upstream("v1").app) as url:
+        refused = asyncio.run(run(url))
+    assert refused.status == 400
+    assert "maximum context length" in str(refused)

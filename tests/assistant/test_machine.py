@@ -1,0 +1,61 @@
+"""Machine: an engine's settings follow from what the machine has."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assistant.errors import EngineError
+from assistant.machine import Machine, plan_engine
+
+PLAIN = Machine(cores=2, memory_gib=24.0, gpu=False, tcmalloc="/lib/t.so", compiler=True, numa=True)
+CACHE = Path("/cache")
+
+
+def test_this_machine_is_looked_at():
+    machine = Machine.this()
+    assert machine.cores >= 1
+    assert machine.memory_gib > 0.5
+
+
+def test_a_cpu_uses_all_cores_and_compiles():
+    plan = plan_engine(PLAIN, "auto", CACHE)
+    assert plan.environment["OMP_NUM_THREADS"] == "2"
+    assert plan.environment["LD_PRELOAD"] == "/lib/t.so"
+    assert plan.environment["VLLM_CACHE_ROOT"] == "/cache"
+    assert "--enforce-eager" not in plan.flags
+    assert "2 threads of 24 GiB" in plan.summary
+    assert "compiled, tcmalloc" in plan.summary
+
+
+@pytest.mark.parametrize(
+    ("compiler", "wanted", "eager"),
+    [
+        *((True, "auto", False), (True, "off", True), (True, "on", False)),
+        *((False, "auto", True), (False, "off", True), (False, "on", False)),
+    ],
+)
+def test_compiling_follows_the_compiler_unless_told(compiler: bool, wanted, eager: bool):
+    plan = plan_engine(replace(PLAIN, compiler=compiler), wanted, CACHE)
+    assert ("--enforce-eager" in plan.flags) == eager
+    assert ("g++" in plan.summary) == (eager and wanted == "auto")
+
+
+def test_what_is_missing_is_named_with_its_package():
+    plan = plan_engine(replace(PLAIN, tcmalloc=None), "auto", CACHE)
+    assert "LD_PRELOAD" not in plan.environment
+    assert "libtcmalloc-minimal4" in plan.summary
+    with pytest.raises(EngineError, match="apt-get install libnuma1"):
+        plan_engine(replace(PLAIN, numa=False), "auto", CACHE)
+
+
+def test_a_gpu_keeps_vllms_own_settings():
+    plan = plan_engine(replace(PLAIN, gpu=True, numa=False), "auto", CACHE)
+    assert plan.flags == ()
+    assert "OMP_NUM_THREADS" not in plan.environment
+
+
+def test_no_engine_reports_home():
+    for gpu in (True, False):
+        environment = plan_engine(replace(PLAIN, gpu=gpu), "auto", CACHE).environment
+        assert environment["VLLM_NO_USAGE_STATS"] == environment["DO_NOT_TRACK"] == "1"

@@ -1,0 +1,34 @@
+"""A scripted engine as a child process: takes vLLM's flags, and dies when its orders say so."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+
+from tests.upstream import Upstream
+
+
+def main() -> None:
+    """Serve on the socket; the folder of the model may hold `die-at-start` or `die-when-asked`."""
+    flags = dict(zip(sys.argv[2:], sys.argv[3:], strict=False))
+    folder = Path(flags["--model"])
+    if (folder / "die-at-start").exists():
+        print("INFO all is well\nValueError: the weights are odd", flush=True)
+        os._exit(3)
+
+    def watch() -> None:
+        while not (folder / "die-now").exists():
+            time.sleep(0.01)
+        (folder / "die-now").unlink()
+        os._exit(4)
+
+    threading.Thread(target=watch, daemon=True).start()
+    app = Upstream(flags["--served-model-name"]).app
+    uvicorn.run(app, uds=flags["--uds"], log_level="error")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""A scripted engine, for the faults that a real one cannot be told to produce.
+
+What it does is decided by the last message: "break", "refuse", "stall", … ; else it answers
+"one two three".
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+WORDS = ["one ", "two ", "three"]
+USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+
+
+class Upstream:
+    """Counts what is running, and keeps what it was asked."""
+
+    def __init__(self, name: str = "tiny") -> None:
+        self.name = name
+        self.running = 0
+        self.asked: list[dict[str, Any]] = []
+        self.healthy = True
+        self.app = FastAPI()
+        self.app.get("/health")(self._health)
+        self.app.get("/v1/models")(self._models)
+        self.app.post("/v1/completions")(self._completions)
+        self.app.post("/v1/chat/completions")(self._chat)
+
+    async def _health(self) -> JSONResponse:
+        return JSONResponse({}, 200 if self.healthy else 503)
+
+    async def _models(self) -> dict[str, Any]:
+        return {"data": [{"id": self.name}]}
+
+    async def _completions(self, request: Request) -> JSONResponse:
+        body = await request.json()
+        self.asked.append(body)
+        choice = {"index": 0, "text": " two", "finish_reason": "length", "prompt_logprobs": None}
+        return JSONResponse(
+            {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": body["model"]}
+            | {"choices": [choice], "usage": USAGE, "kv_transfer_params": None}
+        )
+
+    async def _chat(self, request: Request) -> Any:
+        body = await request.json()
+        self.asked.append(body)
+        script = body["messages"][-1]["content"]
+        if script == "refuse":
+            return _error(400, "This model's maximum context length is 8 tokens.", "messages")
+        if script == "overload":
+            return _error(429, "Too many requests.")
+        if script == "crash":
+            return JSONResponse("not an error object", 500)
+        identity = request.headers.get("x-request-id", "1")
+        if body.get("stream"):
+            return StreamingResponse(self._stream(body, script, identity), 200)
+        if script == "stall":
+            await self._until_gone(request)
+        message = {"role": "assistant", "content": "".join(WORDS), "tool_calls": []}
+        choices = [
+            {"index": i, "message": message, "finish_reason": "stop", "stop_reason": None}
+            for i in range(body.get("n", 1))
+        ]
+        return {
+            **_head(body, identity),
+            "choices": choices,
+            "usage": USAGE,
+            "prompt_logprobs": None,
+        }
+
+    async def _until_gone(self, request: Request) -> None:
+        self.running += 1
+        try:
+            while not await request.is_disconnected():
+                await asyncio.sleep(0.02)
+        finally:
+            self.running -= 1
+
+    async def _stream(self, body: dict[str, Any], script: str, identity: str) -> AsyncIterator[str]:
+        self.running += 1
+        try:
+            for word in WORDS:
+                yield _event(body, identity, [_choice({"content": word})])
+                if script == "break":
+                    raise ConnectionError("the engine died")
+                if script == "complain":
+                    yield f"data: {json.dumps({'error': {'message': 'out of memory'}})}\n\n"
+                    break
+                while script == "stall":
+                    await asyncio.sleep(0.02)
+                    yield ": still here\n\n"
+            yield _event(body, identity, [_choice({}, "stop")])
+            if body.get("stream_options", {}).get("include_usage"):
+                yield _event(body, identity, [], usage=USAGE)
+            yield "data: [DONE]\n\n"
+        finally:
+            self.running -= 1
+
+
+def _head(body: dict[str, Any], identity: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{identity}", "object": "chat.completion", "model": body["model"]}
+
+
+def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "finish_reason": finish}
+
+
+def _event(body: dict[str, Any], identity: str, choices: list[Any], **more: Any) -> str:
+    chunk = _head(body, identity) | {"choices": choices} | more
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+def _error(status: int, message: str, param: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "param": param, "code": status}}, status)

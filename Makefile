@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint clean
+.PHONY: help chat test lint bench-start clean
 
 help: ## list these commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 chat: ## open the chat page and the API on http://127.0.0.1:7860 (flags: make chat ARGS="--port 8000")
 	@$(PYTHON) requirements/install.py
@@ -22,5 +22,9 @@ lint: ## check style and types only
 	$(VENV)/ruff check .
 	$(VENV)/mypy
 
+bench-start: ## measure how long a user waits for the page and for answers (see docs/serving.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.start
+
 clean: ## remove the environment and caches; what people said (./data) stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results build *.egg-info
+	rm -rf .venv .installing .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results build *.egg-info

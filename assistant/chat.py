@@ -40,6 +40,10 @@ class Chat:
         self.store = store
         self.fleet = fleet
 
+    def require_ready(self) -> None:
+        """Raise NotReady unless a question would be answered now."""
+        self.fleet.engine().require_ready()
+
     async def ask(
         self, conversation_id: str, parent_id: str | None, text: str, system_prompt: str
     ) -> Message:

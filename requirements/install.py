@@ -5,6 +5,7 @@ pinned list follows without dependency resolution, so that nothing can pull in w
 """
 
 import argparse
+import contextlib
 import ctypes.util
 import hashlib
 import os
@@ -38,10 +39,13 @@ def main() -> int:
         more = VENV / f".installed-{fingerprint(options.platform, with_tests=True)}"
         if stamp.exists() or more.exists():
             return 0
-        for line in missing(options.platform):
-            print(line)
-        install(options.platform, options.with_tests)
-        stamp.touch()
+        with alone():
+            if stamp.exists() or more.exists():
+                return 0
+            for line in missing(options.platform):
+                print(line)
+            install(options.platform, options.with_tests)
+            stamp.touch()
     except InstallError as error:
         print(error, file=sys.stderr)
         return 1
@@ -50,6 +54,21 @@ def main() -> int:
 
 class InstallError(Exception):
     """A sentence saying why nothing could be installed and what to do."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other installation fills the same environment (where files can be locked)."""
+    with (ROOT / ".installing").open("w") as lock:
+        if os.name != "nt":
+            import fcntl  # noqa: PLC0415 - Windows has none
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("Another installation is running here; waiting for it", flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def install(target: str, with_tests: bool) -> None:

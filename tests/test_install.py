@@ -2,6 +2,7 @@
 
 import re
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,20 @@ def test_other_requirements_mean_another_installation(monkeypatch, tmp_path: Pat
     (tmp_path / "cpu.txt").write_text("changed")
     monkeypatch.setattr(install, "LISTS", tmp_path)
     assert install.fingerprint("cpu", False) != before
+
+
+def test_two_installations_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    events: list[str] = []
+
+    def second() -> None:
+        with install.alone():
+            events.append("second")
+
+    waiting = threading.Thread(target=second)
+    with install.alone():
+        waiting.start()
+        waiting.join(0.3)
+        events.append("first")
+    waiting.join(5)
+    assert events == ["first", "second"]

@@ -53,7 +53,7 @@ def page(desk: Desk) -> gr.Blocks:
     with gr.Blocks(title=say("title"), analytics_enabled=False, fill_height=True) as blocks:
         with gr.Row(elem_id="top"):
             gr.Markdown(f"# {say('title')}\n{say('tagline')}", elem_id="title")
-            status = gr.Markdown(_status(desk), elem_id="status")
+            status = gr.Markdown(elem_id="status")
             with gr.Row(elem_id="switches"):
                 for language, name in LANGUAGES.items():
                     if language != desk.language:
@@ -69,6 +69,7 @@ def page(desk: Desk) -> gr.Blocks:
             versions = VersionsTab(desk)
             versions.wire(tab)
         chat_tab.wire(blocks)
+        blocks.load(lambda: _status(desk), None, status, **EVENT)
         gr.Timer(STATUS_SECONDS).tick(lambda: _status(desk), None, status, **EVENT)
     blocks.queue(api_open=False, default_concurrency_limit=None, max_size=200)
     return blocks

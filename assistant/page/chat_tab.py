@@ -111,10 +111,14 @@ class ChatTab:
             yield [gr.update()] * 6
             return
         owner = self._desk.owner(request)
+        await attempt(self._desk.chat.require_ready)  # or the text stays where it was typed
         if conversation is None:
             conversation = (await attempt(self._store.start, owner, "chat")).id
         else:
             await attempt(self._store.get, conversation, owner)
+        if leaf is not None:
+            last = await attempt(self._store.message, leaf, owner)
+            leaf = last.parent_id if last.role == "user" else leaf  # beside one without an answer
         ask = self._desk.chat.ask
         question = await ask(conversation, leaf, text[:QUESTION_LENGTH], self._desk.system_prompt)
         async for screen in self._answer(owner, question, _sampling(temperature, length)):
@@ -163,9 +167,10 @@ class ChatTab:
         stoppable = gr.update(value="", submit_btn=False, stop_btn=True)
         yield [stoppable, question.conversation_id, question.id, before, *[gr.update()] * 2]
         answers = self._desk.chat.answer(question, sampling)
-        drawn_at = 0.0
+        drawn_at, answered = 0.0, False
         try:
             async for draft in answers:
+                answered = True
                 if time.monotonic() - drawn_at > FRAME_SECONDS:
                     drawn_at = time.monotonic()
                     growing = {"role": "assistant", "content": draft.text.replace("<", "&lt;")}
@@ -174,7 +179,10 @@ class ChatTab:
             gr.Warning(str(error))
         finally:
             await answers.aclose()
-        yield await self._screen(owner, question.conversation_id, None)
+        screen = await self._screen(owner, question.conversation_id, None)
+        if not answered:
+            screen[0] = gr.update(value=question.content, submit_btn=True, stop_btn=False)
+        yield screen
 
     async def open_latest(self, request: gr.Request) -> list[Any]:
         """The screen of a fresh page: where this browser left off."""

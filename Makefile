@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint bench-start clean
+.PHONY: help chat test lint loop bench-start clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,10 @@ lint: ## check style and types only
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
 	$(VENV)/mypy
+
+loop: ## prove that votes make a better served version (hours; goes on where it was stopped)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.loop $(ARGS)
 
 bench-start: ## measure how long a user waits for the page and for answers (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests

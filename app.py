@@ -36,6 +36,11 @@ def listening(settings: Settings) -> socket.socket:
     return sock
 
 
+def say(line: str) -> None:
+    """Tell the operator."""
+    print(line, flush=True)
+
+
 def serve(settings: Settings, sock: socket.socket) -> None:
     """Compose store, registry, fleet, API and page, and serve them until asked to stop."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -48,20 +53,31 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     from assistant.home import claimed
     from assistant.page import build
     from assistant.page.identity import Identity
+    from assistant.page.visitor import Services
+    from assistant.pairs import Pairs
     from assistant.registry import Registry
+    from assistant.rollout import Rollout
+    from assistant.rounds import Rounds
+    from assistant.trials import Trials
 
     with claimed(settings.home, f"http://{settings.host}:{settings.port}"):
         registry = Registry(settings.home)
         store = FeedbackStore(settings.database)
-        fleet = Fleet(settings, registry, report=lambda line: print(line, flush=True))
-        app = gateway.build(fleet, store)
-        build.mount(app, Chat(store, fleet), registry, Identity(settings.home))
-        print(f"Page and API: http://{settings.host}:{settings.port}", flush=True)
+        fleet = Fleet(settings, registry, say)
+        trials = Trials(settings.home)
+        pairs = Pairs(Chat(store, fleet), trials)
+        rounds = Rounds(settings)
+        app = gateway.build(pairs, Rollout(fleet, registry, trials, store, say))
+        build.mount(app, Services(pairs, registry, rounds, Identity(settings.home)))
+        say(f"Page and API: http://{settings.host}:{settings.port}")
         for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
             # uvicorn drains, then raises the signal again: by then there is nothing left to do.
             signal.signal(asked_to_stop, lambda *_: None)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=15)
-        uvicorn.Server(config).run(sockets=[sock])
+        try:
+            uvicorn.Server(config).run(sockets=[sock])
+        finally:
+            rounds.stop()
 
 
 if __name__ == "__main__":

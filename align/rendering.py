@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from assistant.errors import ModelError
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -18,6 +20,14 @@ class Rendered:
     trained: list[bool]
     """True for the tokens of answers, their end token included."""
 
+    def split(self) -> tuple[list[int], list[int]]:
+        """The prompt of the last answer, and that answer with its end token."""
+        end = max(i for i, trained in enumerate(self.trained) if trained) + 1
+        start = end
+        while start and self.trained[start - 1]:
+            start -= 1
+        return self.ids[:start], self.ids[start:end]
+
 
 def tokenizer_of(folder: Path) -> Any:
     """The tokenizer of a version, with the chat template that lies beside it."""
@@ -25,11 +35,20 @@ def tokenizer_of(folder: Path) -> Any:
 
 
 def render(tokenizer: Any, messages: list[dict[str, str]]) -> Rendered:
-    """Render whole turns; what stands between the template's generation tags is trained."""
+    """Render whole turns; what stands between the template's generation tags is trained.
+
+    Raises ModelError for a template that does not mark answers, from which nothing could be learnt.
+    """
     made = tokenizer.apply_chat_template(
         messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
-    return Rendered(list(made["input_ids"]), [bool(m) for m in made["assistant_masks"]])
+    trained = [bool(m) for m in made["assistant_masks"]]
+    if not any(trained):
+        raise ModelError(
+            "The chat template of this version does not mark what an answer is; put "
+            "{% generation %} and {% endgeneration %} around answers in its chat_template.jinja."
+        )
+    return Rendered(list(made["input_ids"]), trained)
 
 
 def render_prompt(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, NotFound
 from assistant.settings import Settings, from_environment
 
 if TYPE_CHECKING:
@@ -48,6 +48,41 @@ def models(*, json: bool = False) -> None:
         mark = "*" if version == current else " "
         print(f"{mark} {version.name:40} {version.kind:9} {version.created_at}  {version.source}")
     print("Next: assistant serve" if versions else "None yet. Next: assistant serve")
+
+
+@commands.command
+def promote(name: Annotated[str, tyro.conf.Positional]) -> None:
+    """Make a version the current one; a running program swaps to it without dropping an answer.
+
+    Args:
+        name: The version, as `assistant models` names it.
+    """
+    from assistant.registry import Registry
+
+    version = Registry(_settings().home).promote(name)
+    print(f"{version.name} is current. Next: assistant models, or assistant rollback")
+
+
+@commands.command
+def rollback() -> None:
+    """Make the version current that was so before the current one."""
+    from assistant.registry import Registry
+
+    version = Registry(_settings().home).rollback()
+    print(f"{version.name} is current again. Next: assistant models")
+
+
+@commands.command
+def withdraw() -> None:
+    """End the running trial without promoting its candidate."""
+    from assistant.trials import Trials
+
+    trials = Trials(_settings().home)
+    trial = trials.running()
+    if trial is None:
+        raise NotFound("No version is on trial.")
+    trials.end(trial, "withdrawn", "by hand", None)
+    print(f"{trial.candidate} is no longer on trial. Next: align round")
 
 
 @commands.command

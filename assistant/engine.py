@@ -26,6 +26,8 @@ SILENCE_SECONDS = 120  # longest pause between two pieces of an answer
 STEADY_SECONDS = 60  # an engine ready for this long starts over without backoff
 LONGEST_BACKOFF = 60
 DRAIN_SECONDS = 10
+GRACE_SECONDS = 1  # from choosing an engine to asking it
+LONGEST_ANSWER_SECONDS = 600
 WATCH_SECONDS = 5  # how often a remote engine is looked at
 LOG_BYTES = 10_000_000
 
@@ -46,6 +48,7 @@ class Engine:
         self.version = version
         self.url = url
         self.in_flight = 0
+        self.failures = 0  # ends in a row before it was steadily ready
         self.status = Status("loading", "starting", time.monotonic())
         self._session: aiohttp.ClientSession | None = None
 
@@ -58,6 +61,13 @@ class Engine:
         if self._session:
             await self._session.close()
         self._set("stopped", "stopped")
+
+    async def drained(self) -> None:
+        """Wait for the answers in flight, and for those about to begin; not forever."""
+        give_up = time.monotonic() + LONGEST_ANSWER_SECONDS
+        await asyncio.sleep(GRACE_SECONDS)
+        while self.in_flight and time.monotonic() < give_up:
+            await asyncio.sleep(0.1)
 
     def require_ready(self) -> None:
         """Raise NotReady unless a token can be produced now."""
@@ -146,7 +156,6 @@ class LocalEngine(Engine):
         self._folder.cleanup()
 
     async def _supervise(self) -> None:
-        failures = 0
         while True:
             started = time.monotonic()
             self._set("loading", "the engine is loading")
@@ -155,10 +164,11 @@ class LocalEngine(Engine):
                 self._set("ready", f"ready after {time.monotonic() - started:.0f} s")
                 ready_at = time.monotonic()
                 await self._process.wait()
-                failures = 0 if time.monotonic() - ready_at > STEADY_SECONDS else failures
+                steady = time.monotonic() - ready_at > STEADY_SECONDS
+                self.failures = 0 if steady else self.failures
             await self._end_child()  # the child's own children may still run
-            backoff = min(LONGEST_BACKOFF, 2**failures)
-            failures += 1
+            backoff = min(LONGEST_BACKOFF, 2**self.failures)
+            self.failures += 1
             self._set("failed", f"{self._last_words()}; it starts again in {backoff} s")
             await asyncio.sleep(backoff)
 

@@ -10,7 +10,7 @@ import aiohttp
 
 from assistant.engine import Engine, LocalEngine, RemoteEngine, Status
 from assistant.errors import AssistantError, EngineError, NotReady, NotServed
-from assistant.machine import Machine, plan_engine
+from assistant.machine import EnginePlan, Machine, plan_engine
 from assistant.registry import Registry, Version
 from assistant.settings import Settings
 from assistant.sources import resolve
@@ -38,11 +38,28 @@ class Fleet:
         self._report = report
         self._engines: list[Engine] = []
         self._starting: asyncio.Task[None] | None = None
+        self._plan: EnginePlan | None = None
         self._preparing = Status("loading", "starting", time.monotonic())
 
     async def start(self) -> None:
         """Bring the wanted versions up in the background; returns at once."""
         self._starting = asyncio.create_task(self._bring_up())
+
+    async def brought_up(self) -> None:
+        """Wait until the engines wanted at the start were started, ready or not."""
+        assert self._starting is not None
+        await asyncio.shield(self._starting)
+
+    @property
+    def follows(self) -> bool:
+        """Whether promotions and trials change what is served: no fixed model, no remote one."""
+        return self._settings.model == "current" and not self._settings.engine_url
+
+    @property
+    def fixed_candidate(self) -> str | None:
+        """The second version that the settings ask for, by name, while it is served."""
+        beside = self._engines[1:] if self._settings.candidate else []
+        return beside[0].version.name if beside else None
 
     async def stop(self) -> None:
         """Stop every engine."""
@@ -76,6 +93,31 @@ class Fleet:
             )
         return min(serving, key=lambda e: (e.status.state != "ready", e.in_flight))
 
+    def serves(self, name: str) -> bool:
+        """Whether an engine for that version runs, ready or not."""
+        return any(engine.version.name == name for engine in self._engines)
+
+    async def serve(self, version: Version) -> None:
+        """Start an engine for one more version; returns before it is ready."""
+        if len(self._engines) >= SERVED_ON_CPU:
+            raise NotServed(f"No more than {SERVED_ON_CPU} versions are served at once.")
+        if self._plan is None:
+            self._plan = await asyncio.to_thread(self._planned)
+        self._report(f"Engine for {version.name}: {self._plan.summary}")
+        await self._add(LocalEngine(version, self._plan, self._folder, self._settings.context))
+
+    def lead(self, name: str) -> None:
+        """Let `assistant` name that version from now on."""
+        self._engines.sort(key=lambda engine: engine.version.name != name)
+
+    async def retire(self, name: str) -> None:
+        """Give a version no new questions, let it finish its answers, then end it."""
+        retired = [engine for engine in self._engines if engine.version.name == name]
+        self._engines = [engine for engine in self._engines if engine.version.name != name]
+        for engine in retired:
+            await engine.drained()
+            await engine.stop()
+
     async def _bring_up(self) -> None:
         try:
             if self._settings.engine_url:
@@ -86,17 +128,21 @@ class Fleet:
             self._prepare(f"{error}", failed=True)
 
     async def _launch(self) -> None:
-        home = self._settings.home.resolve()
-        cache = home / "engine" / "cache"
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        plan = plan_engine(Machine.this(), self._settings.compile, cache)
         wanted = [self._settings.model, *filter(None, [self._settings.candidate])]
         for model in wanted[:SERVED_ON_CPU]:
             version = await resolve(model, self._registry, self._prepare)
             self._prepare(f"checking the weights of {version.name}")
             await asyncio.to_thread(self._registry.verify, version)
-            self._report(f"Engine for {version.name}: {plan.summary}")
-            await self._add(LocalEngine(version, plan, home / "engine", self._settings.context))
+            await self.serve(version)
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.home.resolve() / "engine"
+
+    def _planned(self) -> EnginePlan:
+        cache = self._folder / "cache"
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return plan_engine(Machine.this(), self._settings.compile, cache)
 
     async def _connect(self) -> None:
         for url in self._settings.engine_url:

@@ -66,6 +66,16 @@ class Registry:
         known = ", ".join(v.name for v in self.versions()) or "none yet"
         raise NotFound(f"There is no version {name!r}; there are: {known}.")
 
+    def lineage(self, version: Version) -> list[str]:
+        """A version and what it was made from, back to the first."""
+        names = [version.name]
+        while version.base and version.base not in names:
+            names.append(version.base)
+            if not self.has(version.base):
+                break
+            version = self.get(version.base)
+        return names
+
     def has(self, name: str) -> bool:
         """Whether a version of that name is registered."""
         return bool(NAME.match(name)) and (self.folder / name / "card.json").is_file()
@@ -139,18 +149,53 @@ class Registry:
             return None
         return self.get(self._pointer.read_text(encoding="utf-8").strip())
 
-    def promote(self, name: str) -> Version:
+    def promote(self, name: str, reason: str = "by hand") -> Version:
         """Make `name` the current version, atomically, and note it in the history."""
         version = self.get(name)
-        before = self._pointer.read_text(encoding="utf-8").strip() if self.current else None
+        before = self.current
+        self._point_to(name)
+        self._note({"from": before.name if before else None, "to": name, "reason": reason})
+        return version
+
+    def rollback(self, reason: str = "by hand") -> Version:
+        """Make the version current that was so before the current one was promoted.
+
+        Rolling back again goes one further back. Raises NotFound where there is nothing before.
+        """
+        line = self._line()
+        if len(line) < 2:
+            raise NotFound("There is nothing to roll back to: no version was promoted before.")
+        version = self.get(line[-2])
+        self._point_to(version.name)
+        self._note({"from": line[-1], "to": version.name, "reason": reason, "rollback": True})
+        return version
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every promotion and rollback, oldest first: at, from, to, reason."""
+        if not self._history.is_file():
+            return []
+        lines = self._history.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def _line(self) -> list[str]:
+        """The current version and those before it that a rollback would go back to."""
+        line: list[str] = []
+        for entry in self.history():
+            if entry.get("rollback"):
+                line.pop()
+            elif line[-1:] != [entry["to"]]:
+                line.append(entry["to"])
+        return line
+
+    def _point_to(self, name: str) -> None:
         scratch = self._pointer.with_suffix(f".{os.getpid()}")
-        _write_synced(scratch, name + "\n")
+        write_synced(scratch, name + "\n")
         scratch.replace(self._pointer)
         _sync_folder(self.folder)
-        entry = {"at": _now(), "from": before, "to": name}
+
+    def _note(self, entry: dict[str, Any]) -> None:
         with self._history.open("a", encoding="utf-8") as history:
-            history.write(json.dumps(entry) + "\n")
-        return version
+            history.write(json.dumps({"at": now(), **entry}) + "\n")
 
 
 def describe(
@@ -189,7 +234,7 @@ def describe(
         template_hash=file_hash(template) if template.is_file() else "",
         files=files,
         folder=folder,
-        created_at=_now(),
+        created_at=now(),
         **card,
     )
 
@@ -222,10 +267,11 @@ def _mend(version: Version) -> str:
 
 
 def _write_card(folder: Path, version: Version) -> None:
-    _write_synced(folder / "card.json", json.dumps(asdict(version), indent=2))
+    write_synced(folder / "card.json", json.dumps(asdict(version), indent=2))
 
 
-def _write_synced(file: Path, text: str) -> None:
+def write_synced(file: Path, text: str) -> None:
+    """Write a text file and wait until it is on disk."""
     with file.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -242,5 +288,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as it is noted on cards (UTC)."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

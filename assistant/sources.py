@@ -42,6 +42,11 @@ async def resolve(model: str, registry: Registry, report: Report) -> Version:
     )
 
 
+def resolve_now(model: str, registry: Registry, report: Report) -> Version:
+    """`resolve` for programs that have nothing else to do meanwhile."""
+    return asyncio.run(resolve(model, registry, report))
+
+
 async def embedded(registry: Registry, report: Report) -> Version:
     """The embedded model; made in a process of its own the first time, since it needs torch."""
     if registry.has(EMBEDDED):
@@ -56,9 +61,12 @@ async def embedded(registry: Registry, report: Report) -> Version:
     assert process.stderr is not None
     complaints = asyncio.create_task(process.stderr.read())
     try:
+        told = 0
         async for line in process.stdout:
             done, total = map(int, line.split())
-            report(f"making the embedded model ready: {100 * done // total} %")
+            if (tenth := 10 * done // total) > told:
+                told = tenth
+                report(f"making the embedded model ready: {10 * told} %")
         if await process.wait() != 0:
             words = (await complaints).decode(errors="replace").strip().splitlines()
             raise ModelError(words[-1] if words else "The embedded model could not be made.")

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from assistant.api import requests
 from assistant.errors import Invalid
+from assistant.feedback.comparisons import split_answer_id
 from assistant.feedback.records import Judgement
 from assistant.feedback.store import FeedbackStore
 from assistant.prompts import text_hash
@@ -59,7 +60,7 @@ def _give(store: FeedbackStore, owner: str, form: str, body: dict[str, Any]) -> 
     judgements = store.judgements
 
     def answer(name: Any) -> str:
-        return store.completions.message_id(_text(name, "completion_id"), owner)
+        return _message_id(store, owner, _text(name, "completion_id"))
 
     match form:
         case "rating":
@@ -69,11 +70,7 @@ def _give(store: FeedbackStore, owner: str, form: str, body: dict[str, Any]) -> 
                 body.get("comment") and _text(body["comment"], "comment"),
             )
         case "pair":
-            pair = _texts(body["pair"], "pair")
-            if len(pair) != 2:
-                raise Invalid("'pair' must name two answers.", "pair")
-            choice = _text(body.get("choice"), "choice")
-            return judgements.pair(owner, SURFACE, answer(pair[0]), answer(pair[1]), choice)
+            return _give_pair(store, owner, body)
         case "ranking":
             if not isinstance(body["ranking"], list):
                 raise Invalid("'ranking' must be a list of lists of ids.", "ranking")
@@ -83,6 +80,38 @@ def _give(store: FeedbackStore, owner: str, form: str, body: dict[str, Any]) -> 
             text = _text(body["correction"], "correction")
             return judgements.correction(owner, SURFACE, answer(body.get("completion_id")), text)
     return judgements.withdraw(owner, SURFACE, _text(body["withdraw"], "withdraw"))
+
+
+def _give_pair(store: FeedbackStore, owner: str, body: dict[str, Any]) -> Judgement:
+    """A pair that the server drew is judged as such; one the client chose is only a pair."""
+    pair = _texts(body["pair"], "pair")
+    if len(pair) != 2:
+        raise Invalid("'pair' must name two answers.", "pair")
+    choice = _text(body.get("choice"), "choice")
+    if drawn := _drawn_pair(pair):
+        return store.judgements.compared(owner, SURFACE, drawn[0], _as_shown(choice, drawn[1]))
+    first, second = (_message_id(store, owner, answer) for answer in pair)
+    return store.judgements.pair(owner, SURFACE, first, second, choice)
+
+
+def _message_id(store: FeedbackStore, owner: str, answer: str) -> str:
+    if drawn := split_answer_id(answer):
+        return store.comparisons.answer(*drawn, owner)
+    return store.completions.message_id(answer, owner)
+
+
+def _drawn_pair(pair: list[str]) -> tuple[str, int] | None:
+    """The comparison that both answers are of, and the position of the one named first."""
+    first, second = (split_answer_id(answer) for answer in pair)
+    if first and second and first[0] == second[0] and first[1] != second[1]:
+        return first
+    return None
+
+
+def _as_shown(choice: str, first_named: int) -> str:
+    """The choice in the order in which the two answers were drawn."""
+    swapped = {"first": "second", "second": "first"}
+    return swapped.get(choice, choice) if first_named == 1 else choice
 
 
 def _form(body: dict[str, Any]) -> str:

@@ -5,23 +5,34 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from assistant.api import chat_completions, completions, errors, feedback, health, models
+from assistant.api import (
+    chat_completions,
+    comparisons,
+    completions,
+    errors,
+    feedback,
+    health,
+    models,
+)
 from assistant.api.guard import Guard
-from assistant.feedback.store import FeedbackStore
-from assistant.fleet import Fleet
+from assistant.pairs import Pairs
+from assistant.rollout import Rollout
 
 LOCAL_OWNER = "local"  # whoever uses the API on this machine while there are no keys
 
 
-def build(fleet: Fleet, store: FeedbackStore) -> FastAPI:
-    """The API over these engines and this store; engines start and stop with it."""
+def build(pairs: Pairs, rollout: Rollout) -> FastAPI:
+    """The API over the engines and the store behind `pairs`; engines start and stop with it."""
+    fleet, store = pairs.chat.fleet, pairs.chat.store
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await fleet.start()
+        await rollout.start()
         try:
             yield
         finally:
+            await rollout.stop()
             await fleet.stop()
             store.close()
 
@@ -32,5 +43,6 @@ def build(fleet: Fleet, store: FeedbackStore) -> FastAPI:
     app.include_router(models.router(fleet))
     app.include_router(chat_completions.router(fleet, store, LOCAL_OWNER))
     app.include_router(completions.router(fleet))
+    app.include_router(comparisons.router(pairs, LOCAL_OWNER))
     app.include_router(feedback.router(store, LOCAL_OWNER))
     return app

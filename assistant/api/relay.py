@@ -32,7 +32,7 @@ async def whole(
             answer: dict[str, Any] = await response.json()
             return answer
 
-    return trimmed(await _while_connected(request, fetch()))
+    return trimmed(await while_connected(request, fetch()))
 
 
 async def stream(
@@ -88,9 +88,10 @@ def _stream_error(message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
 
 
-async def _while_connected(
+async def while_connected(
     request: Request, work: Coroutine[Any, Any, dict[str, Any]]
 ) -> dict[str, Any]:
+    """The outcome of some work, given up when the client disconnects."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:

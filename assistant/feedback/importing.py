@@ -75,6 +75,16 @@ def load(database: sa.Engine, file: Path, *, skip_broken: bool) -> Report:
     return report
 
 
+def read_examples(file: Path) -> Iterator[tuple[int, Example | Invalid]]:
+    """What stands on each line of a file: an example, or what is wrong with it."""
+    _digest(file)  # says so if it cannot be read
+    for line, row in _rows(file):
+        try:
+            yield line, _understand(row)[1]
+        except Invalid as error:
+            yield line, error
+
+
 def _digest(file: Path) -> str:
     try:
         with file.open("rb") as stream:

@@ -68,7 +68,7 @@ class Judgements:
         """Which answer of a pair that the server drew is better."""
         _check_pair_choice(choice)
         with self._write.begin() as connection:
-            drawn = _comparison(connection, comparison_id, owner)
+            drawn = comparison_of(connection, comparison_id, owner)
             targets = [Target(drawn.first_id, 0), Target(drawn.second_id, 1)]
             _answers(connection, owner, [t.message_id for t in targets])
             return insert_judgement(
@@ -109,7 +109,7 @@ class Judgements:
     def withdraw(self, owner: str, surface: str, judgement_id: str) -> Judgement:
         """Take one of one's own judgements back."""
         with self._write.begin() as connection:
-            found = _select(connection, schema.judgement.c.id == judgement_id)
+            found = select_judgements(connection, schema.judgement.c.id == judgement_id)
             if not found or found[0].owner != owner:
                 raise NotFound(f"There is no judgement {judgement_id!r} of yours.")
             if found[0].kind == "withdrawal":
@@ -121,7 +121,7 @@ class Judgements:
     def get(self, judgement_id: str, owner: str) -> Judgement:
         """One judgement of this owner."""
         with self._read.connect() as connection:
-            found = _select(connection, schema.judgement.c.id == judgement_id)
+            found = select_judgements(connection, schema.judgement.c.id == judgement_id)
         if not found or found[0].owner != owner:
             raise NotFound(f"There is no judgement {judgement_id!r} of yours.")
         return found[0]
@@ -129,7 +129,7 @@ class Judgements:
     def all(self) -> list[Judgement]:
         """Every judgement ever given, in order."""
         with self._read.connect() as connection:
-            return _select(connection, sa.true())
+            return select_judgements(connection, sa.true())
 
     def about(self, message_ids: Sequence[str], owner: str) -> list[Judgement]:
         """An owner's judgements in effect that name any of these messages."""
@@ -139,24 +139,7 @@ class Judgements:
         table = schema.judgement
         about = (table.c.owner == owner) & (table.c.id.in_(named) | table.c.withdraws_id.in_(named))
         with self._read.connect() as connection:
-            return in_effect(_select(connection, about))
-
-    def draw(
-        self, conversation_id: str, first_id: str, second_id: str, drawn: str, *, blind: bool
-    ) -> str:
-        """Note how two answers are shown, and return the comparison's id."""
-        values = {
-            "id": new_id("cmp"),
-            "conversation_id": conversation_id,
-            "first_id": first_id,
-            "second_id": second_id,
-            "drawn": drawn,
-            "blind": blind,
-            "created_at": now_ms(),
-        }
-        with self._write.begin() as connection:
-            connection.execute(sa.insert(schema.comparison).values(values))
-        return str(values["id"])
+            return in_effect(select_judgements(connection, about))
 
 
 def in_effect(judgements: Iterable[Judgement]) -> list[Judgement]:
@@ -225,7 +208,8 @@ def _prompt(connection: sa.Connection, message_id: str | None) -> tuple[tuple[st
     return tuple(reversed(turns))
 
 
-def _comparison(connection: sa.Connection, comparison_id: str, owner: str) -> sa.Row[Any]:
+def comparison_of(connection: sa.Connection, comparison_id: str, owner: str) -> sa.Row[Any]:
+    """A comparison of this owner within a transaction."""
     table, conversation = schema.comparison, schema.conversation
     query = (
         sa.select(table)
@@ -254,10 +238,11 @@ def insert_judgement(
     rows = [asdict(target) | {"judgement_id": judgement_id} for target in targets]
     if rows:
         connection.execute(sa.insert(schema.judged), rows)
-    return _select(connection, schema.judgement.c.id == judgement_id)[0]
+    return select_judgements(connection, schema.judgement.c.id == judgement_id)[0]
 
 
-def _select(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Judgement]:
+def select_judgements(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Judgement]:
+    """The judgements that `where` names, in order, within a transaction."""
     table, judged = schema.judgement, schema.judged
     fields = [c for c in table.c if c.name != "reasons"]
     rows = connection.execute(  # before their targets: a judgement that comes between has them all

@@ -45,6 +45,10 @@ class Row:
     data: dict[str, Any]
     conversation_id: str
     judgement_ids: tuple[str, ...]
+    unfinished: tuple[str, ...] = ()
+    """The columns (chosen, rejected, completion) whose answer was cut off before its end."""
+    corrected: bool = False
+    """Whether the answer worth imitating was written by a person as a correction."""
 
 
 @dataclass
@@ -141,7 +145,8 @@ def _preference(
         "chosen": [chosen.turn],
         "rejected": [rejected.turn],
     }
-    yield Row(data, chosen.conversation_id, ids)
+    sides = {"chosen": chosen, "rejected": rejected}
+    yield Row(data, chosen.conversation_id, ids, _unfinished(sides))
 
 
 def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
@@ -154,7 +159,8 @@ def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
                     "completion": [answer.turn],
                     "label": judgement.choice == "up",
                 }
-                yield Row(data, answer.conversation_id, (judgement.id,))
+                cut = _unfinished({"completion": answer})
+                yield Row(data, answer.conversation_id, (judgement.id,), cut)
         else:
             left_out[f"{judgement.kind}: says nothing about an answer alone"] += 1
 
@@ -172,7 +178,17 @@ def _messages(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
             left_out["unfinished answer: would teach not to stop"] += 1
             continue
         turns = [*snapshot.prompt(answer), answer.turn]
-        yield Row({"messages": turns}, answer.conversation_id, (judgement.id,))
+        corrected = judgement.kind == "correction"
+        data = {"messages": turns}
+        yield Row(data, answer.conversation_id, (judgement.id,), corrected=corrected)
+
+
+def _unfinished(answers: dict[str, Message]) -> tuple[str, ...]:
+    return tuple(
+        column
+        for column, answer in answers.items()
+        if answer.generation and answer.generation.finish_reason != "stop"
+    )
 
 
 def used_judgements(rows: Iterable[Row]) -> list[str]:

@@ -100,6 +100,7 @@ comparison = _event(  # two answers as they were shown
     _link("second_id", "message"),
     sa.Column("drawn", Name(16), nullable=False),  # samples, versions
     sa.Column("blind", sa.Boolean, nullable=False),
+    sa.Column("trial", Name(80), index=True),  # NULL outside trials
 )
 
 consent = _event(

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from assistant.errors import StoreError
 from assistant.feedback import importing
+from assistant.feedback.comparisons import Comparisons
 from assistant.feedback.completions import Completions
 from assistant.feedback.conversations import Conversations
 from assistant.feedback.database import explain, open_database
@@ -30,6 +31,7 @@ class FeedbackStore:
         self.conversations = Conversations(self._engine, read)
         self.judgements = Judgements(self._engine, read)
         self.completions = Completions(self._engine, read)
+        self.comparisons = Comparisons(self._engine, read)
 
     def __enter__(self) -> "FeedbackStore":
         return self

@@ -6,29 +6,28 @@ import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 
-from assistant.chat import Chat
+from assistant.page.align_tab import AlignTab
 from assistant.page.chat_tab import ChatTab
 from assistant.page.compare_tab import CompareTab
-from assistant.page.identity import CookieMiddleware, Identity
+from assistant.page.identity import CookieMiddleware
 from assistant.page.strings import LANGUAGES, preferred, words
 from assistant.page.style import CSS, HEAD, THEME, TOGGLE_THEME
 from assistant.page.versions_tab import VersionsTab
-from assistant.page.visitor import EVENT, Desk
-from assistant.registry import Registry
+from assistant.page.visitor import EVENT, Desk, Services
 
 STATUS_SECONDS = 2
 
 
-def mount(app: FastAPI, chat: Chat, registry: Registry, identity: Identity) -> None:
+def mount(app: FastAPI, services: Services) -> None:
     """Serve the page at /en and /zh; / leads to the browser's language."""
-    app.add_middleware(CookieMiddleware, identity=identity)
+    app.add_middleware(CookieMiddleware, identity=services.identity)
 
     @app.get("/")
     async def home(request: Request) -> RedirectResponse:
         return RedirectResponse(f"/{preferred(request.headers.get('accept-language', ''))}/")
 
     for language in LANGUAGES:
-        desk = Desk(chat, registry, identity, language, words(language))
+        desk = Desk(services, language, words(language))
         gr.mount_gradio_app(
             app,
             page(desk),
@@ -60,14 +59,17 @@ def page(desk: Desk) -> gr.Blocks:
                         gr.Button(name, link=f"/{language}/", size="sm", elem_id="language")
                 theme = gr.Button(say("theme"), size="sm", elem_id="theme")
         theme.click(None, None, None, js=TOGGLE_THEME)
-        with gr.Tab(say("chat"), id="chat"):
+        with gr.Tab(say("chat"), id="chat") as chat:
             chat_tab = ChatTab(desk)
-        with gr.Tab(say("compare"), id="compare") as tab:
-            compare = CompareTab(desk)
-            compare.wire(tab)
-        with gr.Tab(say("versions"), id="versions") as tab:
-            versions = VersionsTab(desk)
-            versions.wire(tab)
+        with gr.Tab(say("compare"), id="compare") as compare:
+            compare_tab = CompareTab(desk)
+        with gr.Tab(say("align"), id="align") as align:
+            align_tab = AlignTab(desk)
+        with gr.Tab(say("versions"), id="versions") as versions:
+            versions_tab = VersionsTab(desk)
+        compare_tab.wire(compare)
+        align_tab.wire(align, [chat, compare, versions])
+        versions_tab.wire(versions)
         chat_tab.wire(blocks)
         blocks.load(lambda: _status(desk), None, status, **EVENT)
         gr.Timer(STATUS_SECONDS).tick(lambda: _status(desk), None, status, **EVENT)

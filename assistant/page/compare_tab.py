@@ -1,22 +1,20 @@
 """Compare: one question, two answers side by side, judged blind."""
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from typing import Any
 
 import gradio as gr
 
-from assistant.chat import Draft, Sampling
+from assistant.chat import Draft
 from assistant.errors import AssistantError
 from assistant.feedback.records import PAIR_CHOICES, Message
 from assistant.page.consent import ConsentPanel
 from assistant.page.markdown import harmless
 from assistant.page.visitor import EVENT, Desk, attempt
+from assistant.pairs import PAIR_SAMPLING, Kind
 
 SURFACE = "compare"
-SAMPLING = Sampling(temperature=0.9)
 
 
 class CompareTab:
@@ -74,68 +72,47 @@ class CompareTab:
                 **EVENT,
             )
 
-    def _choices(self) -> object:
-        """Two versions can be compared where two are served."""
-        return gr.update(visible=len(self._desk.chat.fleet.served()) > 1)
+    async def _choices(self) -> object:
+        """Two versions can be compared where two are served; a trial asks for just that."""
+        two = len(self._desk.chat.fleet.served()) > 1
+        trial = await attempt(self._desk.pairs.trials.running)
+        if two and trial:
+            return gr.update(visible=True, value="versions")
+        return gr.update(visible=two)
 
-    async def ask(self, text: str, source: str, request: gr.Request) -> AsyncIterator[list[Any]]:
+    async def ask(self, text: str, source: Kind, request: gr.Request) -> AsyncIterator[list[Any]]:
         """Stream two answers at one pace; the pair can be judged once both are whole."""
         if not text.strip():
             yield [gr.update()] * 8
             return
         owner = self._desk.owner(request)
-        store = self._desk.chat.store
+        store, pairs = self._desk.chat.store, self._desk.pairs
+        await attempt(self._desk.chat.require_ready)
+        sides = await attempt(pairs.draw_sides, source)
         conversation = (await attempt(store.conversations.start, owner, SURFACE)).id
         prompt = self._desk.system_prompt
         question = await self._desk.chat.ask(conversation, None, text, prompt)
         asked = [{"role": "user", "content": harmless(text)}]
         hide = gr.update(visible=False)
-        sides = [asked, asked]
+        shown = [asked, asked]
         stoppable = gr.update(value="", submit_btn=False, stop_btn=True)
-        yield [stoppable, conversation, None, *sides, hide, hide, hide]
+        yield [stoppable, conversation, None, *shown, hide, hide, hide]
         messages: list[Message | None] = [None, None]
         try:
-            async for drafts in self._both(question, source):
-                sides = [[*asked, _bubble(draft)] for draft in drafts]
-                messages = [draft.message for draft in drafts]
-                yield [gr.update(), conversation, None, *sides, *[gr.update()] * 3]
+            async with aclosing(pairs.stream(question, PAIR_SAMPLING, sides)) as growing:
+                async for drafts in growing:
+                    shown = [[*asked, _bubble(draft)] for draft in drafts]
+                    messages = [draft.message for draft in drafts]
+                    yield [gr.update(), conversation, None, *shown, *[gr.update()] * 3]
         except AssistantError as error:
             gr.Warning(str(error))
         first, second = messages
         if first and second:
-            drawn = await attempt(
-                *(store.judgements.draw, conversation, first.id, second.id, source), blind=True
-            )
+            drawn = await pairs.note(first, second, sides)
             votes = gr.update(visible=True)
-            yield [_idle(), conversation, drawn, *sides, votes, *[gr.update()] * 2]
+            yield [_idle(), conversation, drawn, *shown, votes, *[gr.update()] * 2]
         else:
             yield [_idle(), *[gr.update()] * 7]
-
-    async def _both(self, question: Message, source: str) -> AsyncIterator[tuple[Draft, Draft]]:
-        """Two drafts growing together: neither shows more steps than the other has made."""
-        names = self._sides(source)
-        async with AsyncExitStack() as stack:
-            streams = [
-                await stack.enter_async_context(
-                    aclosing(self._desk.chat.answer(question, SAMPLING, name))
-                )
-                for name in names
-            ]
-            latest = [Draft(""), Draft("")]
-            while True:
-                steps = [
-                    anext(s, None) for s, d in zip(streams, latest, strict=True) if not d.message
-                ]
-                if not steps:
-                    return
-                fresh = iter(await asyncio.gather(*steps))
-                latest = [d if d.message else (next(fresh) or d) for d in latest]
-                yield latest[0], latest[1]
-
-    def _sides(self, source: str) -> list[str]:
-        served = [s.version.name for s in self._desk.chat.fleet.served()] or ["assistant"]
-        names = [served[0], served[-1] if source == "versions" else served[0]]
-        return names[::-1] if secrets.randbelow(2) else names
 
     def _vote(self, choice: str) -> Any:
         async def vote(comparison: str | None, request: gr.Request) -> list[Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from assistant.page.align_tab import trial_in_words
 from assistant.page.visitor import EVENT, Desk, attempt
 from assistant.registry import Version
 
@@ -15,12 +16,30 @@ class VersionsTab:
         self._desk = desk
         self._say = desk.say
         self._list = gr.Radio([], label=self._say("version_list"), elem_id="version-list")
+        with gr.Row():
+            self._promote = gr.Button(self._say("promote"), size="sm", elem_id="promote")
+            self._back = gr.Button(self._say("roll_back"), size="sm", elem_id="roll-back")
         self._card = gr.Markdown(elem_id="version-card")
 
     def wire(self, tab: gr.Tab) -> None:
         """Refresh the list when the tab is opened; show the card of what is chosen."""
-        tab.select(self.refresh, None, [self._list, self._card], **EVENT)
+        shown = [self._list, self._card]
+        tab.select(self.refresh, None, shown, **EVENT)
         self._list.input(self.card, self._list, self._card, **EVENT)
+        self._promote.click(self.promote, self._list, shown, **EVENT)
+        self._back.click(self.roll_back, None, shown, **EVENT)
+
+    async def promote(self, name: str) -> list[Any]:
+        """Make a version the current one; the served program swaps to it."""
+        await attempt(self._desk.registry.promote, name, "from the page")
+        gr.Info(self._say("promoting", name=name))
+        return await self.refresh()
+
+    async def roll_back(self) -> list[Any]:
+        """Make the version current that was so before."""
+        version = await attempt(self._desk.registry.rollback, "from the page")
+        gr.Info(self._say("promoting", name=version.name))
+        return await self.refresh()
 
     async def refresh(self) -> list[Any]:
         """Every version with its marks, and the main one's card."""
@@ -29,28 +48,31 @@ class VersionsTab:
         served = [s.version for s in fleet.served()]
         versions = {v.name: v for v in served} | versions
         current = registry.current
+        trial = await attempt(self._desk.pairs.trials.running)
         choices = []
         for name in versions:
             marks = [self._say("card_current")] if current and current.name == name else []
             marks += [self._say("card_served")] if name in [v.name for v in served] else []
+            marks += [self._say("card_candidate")] if trial and trial.candidate == name else []
             choices.append((f"{name} ({', '.join(marks)})" if marks else name, name))
         if not versions:
             return [gr.update(choices=[], value=None), ""]
         chosen = served[0].name if served else next(iter(versions))
-        return [gr.update(choices=choices, value=chosen), self._text(versions[chosen])]
+        return [gr.update(choices=choices, value=chosen), await self._text(versions[chosen])]
 
     async def card(self, name: str) -> str:
         """The card of one version, as Markdown."""
         for served in self._desk.chat.fleet.served():
             if served.version.name == name and not self._desk.registry.has(name):
-                return self._text(served.version)
-        return self._text(await attempt(self._desk.registry.get, name))
+                return await self._text(served.version)
+        return await self._text(await attempt(self._desk.registry.get, name))
 
-    def _text(self, version: Version) -> str:
+    async def _text(self, version: Version) -> str:
         say = self._say
         rows = [
             (say("card_origin"), f"{version.kind}: {version.source}"),
-            (say("card_base"), version.base or "–"),
+            (say("card_lineage"), " ← ".join(await attempt(self._desk.registry.lineage, version))),
+            *await self._trial(version),
             (say("card_created"), version.created_at or "–"),
             *((key, str(value)) for key, value in version.facts.items()),
             (say("card_hash"), f"`{version.content_hash[:16]}`"),
@@ -67,3 +89,16 @@ class VersionsTab:
                 f"### {say('card_files')}\n\n| | bytes | SHA-256 |\n|---|---|---|\n{files}"
             )
         return "\n\n".join(part for part in parts if part)
+
+    async def _trial(self, version: Version) -> list[tuple[str, str]]:
+        """How the version fares, or fared, on trial."""
+        pairs = self._desk.pairs
+        trial = await attempt(pairs.trials.of, version.name)
+        if trial is None:
+            return []
+        if trial.outcome is None:
+            standing = await attempt(pairs.standing, trial)
+            return [(self._say("card_trial"), trial_in_words(trial, standing, self._say))]
+        outcome = self._say(f"outcome_{trial.outcome}")
+        told = self._say("trial_ended", outcome=outcome, reason=trial.reason)
+        return [(self._say("card_trial"), told)]

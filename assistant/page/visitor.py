@@ -12,7 +12,9 @@ from assistant.chat import Chat
 from assistant.errors import AssistantError
 from assistant.page.identity import COOKIE, Identity
 from assistant.page.strings import Words
+from assistant.pairs import Pairs
 from assistant.registry import Registry
+from assistant.rounds import Rounds
 
 # Every handler is for our own page only, runs beside others, and shows no spinner of Gradio's.
 EVENT: dict[str, Any] = {
@@ -23,18 +25,46 @@ EVENT: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Services:
+    """What stands behind the page, whatever its language."""
+
+    pairs: Pairs
+    registry: Registry
+    rounds: Rounds
+    identity: Identity
+
+
+@dataclass(frozen=True)
 class Desk:
     """The services behind one language's page."""
 
-    chat: Chat
-    registry: Registry
-    identity: Identity
+    services: Services
     language: str
     say: Words
 
+    @property
+    def chat(self) -> Chat:
+        """Who answers, and remembers."""
+        return self.services.pairs.chat
+
+    @property
+    def pairs(self) -> Pairs:
+        """Who draws two answers."""
+        return self.services.pairs
+
+    @property
+    def registry(self) -> Registry:
+        """The versions on this machine."""
+        return self.services.registry
+
+    @property
+    def rounds(self) -> Rounds:
+        """The rounds made here."""
+        return self.services.rounds
+
     def owner(self, request: gr.Request) -> str:
         """The pseudonym of whoever sent an event; refused without our cookie."""
-        owner = self.identity.owner(request.cookies.get(COOKIE))
+        owner = self.services.identity.owner(request.cookies.get(COOKIE))
         if owner is None:
             raise gr.Error(self.say("no_cookie"), print_exception=False)
         return owner

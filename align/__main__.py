@@ -1,0 +1,166 @@
+"""`align …`: make the next version. Every command ends by naming the next one to run."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+from align.recipes import DPO, KTO, SFT, Job, Recipe, Round
+from assistant.errors import AssistantError
+from assistant.settings import Settings, from_environment
+
+NICENESS = 19
+# Read when OpenMP is loaded: threads that wait for each other sleep instead of spinning, so that
+# a served model on the same cores gets them at once.
+GENTLE = {
+    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+commands = tyro.extras.SubcommandApp()
+
+
+@commands.command
+def sft(
+    job: tyro.conf.OmitArgPrefixes[Job],
+    recipe: tyro.conf.OmitArgPrefixes[SFT],
+    *,
+    json: bool = False,
+) -> None:
+    """Learn to imitate good answers.
+
+    Args:
+        job: What is asked for.
+        recipe: The knobs.
+        json: Print the version's card as JSON.
+    """
+    _make("sft", job, recipe, json)
+
+
+@commands.command
+def dpo(
+    job: tyro.conf.OmitArgPrefixes[Job],
+    recipe: tyro.conf.OmitArgPrefixes[DPO],
+    *,
+    json: bool = False,
+) -> None:
+    """Learn to prefer the better of two answers.
+
+    Args:
+        job: What is asked for.
+        recipe: The knobs.
+        json: Print the version's card as JSON.
+    """
+    _make("dpo", job, recipe, json)
+
+
+@commands.command
+def kto(
+    job: tyro.conf.OmitArgPrefixes[Job],
+    recipe: tyro.conf.OmitArgPrefixes[KTO],
+    *,
+    json: bool = False,
+) -> None:
+    """Learn from single thumbs, up and down.
+
+    Args:
+        job: What is asked for.
+        recipe: The knobs.
+        json: Print the version's card as JSON.
+    """
+    _make("kto", job, recipe, json)
+
+
+@commands.command(name="round")
+def round_(
+    sft: SFT, dpo: DPO, kto: KTO, *, base: str = "current", seed: int = 0, json: bool = False
+) -> None:
+    """Turn what people said into a candidate, check it for harm, and put it on trial.
+
+    Args:
+        sft: How corrections are imitated.
+        dpo: How pairs are learnt.
+        kto: How lone thumbs are learnt.
+        base: What to start from.
+        seed: Everything random follows from it.
+        json: Print the outcome as JSON.
+    """
+    from align import round as rounds
+
+    outcome = rounds.run(Round(base, seed, sft, dpo, kto), _settings(), _report(json))
+    if json:
+        _print_json(outcome)
+        return
+    for check in outcome["checks"]:
+        print(
+            f"  {check['name']:14} {check['before']:8.3g} → {check['after']:8.3g}   change "
+            f"{check['low']:+.3g} to {check['high']:+.3g}   {'HARM' if check['harm'] else ''}"
+        )
+    if outcome["state"] == "refused":
+        print(f"{outcome['candidate']} is not put on trial: {'; '.join(outcome['reasons'])}.")
+        print("Next: give more judgements, or align round with another recipe")
+        return
+    print(f"{outcome['candidate']} is on trial. Next: vote in the Compare tab")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what went wrong is one sentence and exit code 1."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _be_gentle()
+    try:
+        commands.cli(prog="align", args=given)
+    except AssistantError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"Stopped ({error.strerror or error}): free some space or make the home writable, then "
+            "run the same command again; what was finished is kept.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _make(stage: str, job: Job, recipe: Recipe, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from align.stages import make
+
+    version = make(stage, job, recipe, _settings(), _report(as_json))
+    if as_json:
+        _print_json(asdict(version))
+        return
+    print(f"{version.name}: {version.source}. Next: assistant promote {version.name}")
+
+
+def _be_gentle() -> None:
+    """Leave the processor to whoever serves people."""
+    for name, value in GENTLE.items():
+        os.environ.setdefault(name, value)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS - os.nice(0))
+
+
+def _report(quiet: bool) -> Callable[[str], None]:
+    out = sys.stderr if quiet else sys.stdout
+    return lambda line: print(line, file=out, flush=True)
+
+
+def _settings() -> Settings:
+    return from_environment(os.environ)
+
+
+def _print_json(value: Any) -> None:
+    dump: Callable[..., str] = json.dumps
+    print(dump(value, indent=2, ensure_ascii=False, default=str))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

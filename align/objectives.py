@@ -1,0 +1,60 @@
+"""Which objectives fit what people gave: corrections, pairs, lone thumbs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from assistant.errors import Invalid
+from assistant.feedback.rows import Row, Rows, Shape
+
+LEAST_CORRECTIONS = 8
+LEAST_PAIRS = 20
+LEAST_THUMBS = 10  # of each kind
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The stages a round will run, in order, with their rows."""
+
+    rows: dict[str, list[Row]]
+    given: dict[str, int]
+    """Usable rows by kind."""
+    left_out: dict[str, Any] = field(default_factory=dict)
+
+
+def choose(rows: Mapping[Shape, Rows]) -> Chosen:
+    """Corrections → SFT; pairs of any origin → DPO; thumbs that made no pair → KTO."""
+    pairs = rows["preference"].rows
+    paired = {judgement for row in pairs for judgement in row.judgement_ids}
+    lone = [r for r in rows["unpaired"].rows if not set(r.judgement_ids) <= paired]
+    corrections = [r for r in rows["messages"].rows if r.corrected]
+    ups = sum(r.data["label"] for r in lone)
+    given = {
+        "corrections": len(corrections),
+        "pairs": len(pairs),
+        "thumbs up": ups,
+        "thumbs down": len(lone) - ups,
+    }
+    chosen: dict[str, list[Row]] = {}
+    if len(corrections) >= LEAST_CORRECTIONS:
+        chosen["sft"] = corrections
+    if len(pairs) >= LEAST_PAIRS:
+        chosen["dpo"] = pairs
+    if min(ups, len(lone) - ups) >= LEAST_THUMBS:
+        chosen["kto"] = lone
+    return Chosen(chosen, given, {shape: dict(found.left_out) for shape, found in rows.items()})
+
+
+def need(chosen: Chosen) -> None:
+    """Raise Invalid, saying how many of which kind are missing, if no objective has enough."""
+    if chosen.rows:
+        return
+    given = chosen.given
+    have = ", ".join(f"{number} {kind}" for kind, number in given.items())
+    missing = (
+        f"{LEAST_PAIRS - given['pairs']} more pairs with a better side, or "
+        f"{max(0, LEAST_THUMBS - given['thumbs up'])} more thumbs up and "
+        f"{max(0, LEAST_THUMBS - given['thumbs down'])} more thumbs down, or "
+        f"{LEAST_CORRECTIONS - given['corrections']} more corrections"
+    )
+    raise Invalid(f"Too little to learn from ({have}, with consent). A round needs {missing}.")

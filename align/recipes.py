@@ -1,0 +1,91 @@
+"""Every knob of every stage, on one page; the defaults are the recipe.
+
+Measured choices and where they come from: docs/training.md.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage is asked for."""
+
+    base: str = "current"
+    """What to start from: `current`, a version's name, a folder, or a hub name."""
+    data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """What to learn from: `feedback` (what people said here; the default), or files."""
+    name: str | None = None
+    """What to call the new version; without it, the stage and a number."""
+    seed: int = 0
+    """Everything random follows from it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every stage has."""
+
+    epochs: int = 2
+    """How often every row is seen."""
+    learning_rate: float = 2e-4
+    """Highest step size; it falls along a cosine."""
+    batch: int = 8
+    """Rows behind one step of the optimizer."""
+    micro_batch: int = 8
+    """Rows computed at once; less needs less memory."""
+    longest: int = 1024
+    """Longest row in tokens, prompt included; longer ones are left out and counted."""
+    rank: int = 16
+    """Rank of the LoRA matrices on every linear layer."""
+
+    def as_facts(self) -> dict[str, Any]:
+        """The knobs as they are noted on the version's card."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SFT(Recipe):
+    """Learn to imitate good answers: thumbs up, corrections, conversations."""
+
+
+@dataclass(frozen=True)
+class DPO(Recipe):
+    """Learn to prefer the better of two answers (Rafailov et al. 2023)."""
+
+    epochs: int = 3
+    micro_batch: int = 4
+    beta: float = 0.1
+    """How closely to stay at the start; smaller moves further."""
+    imitate: float = 0.3
+    """Weight of also imitating the better answer, against both becoming unlikely."""
+
+
+@dataclass(frozen=True)
+class KTO(Recipe):
+    """Learn from single thumbs, up and down (Ethayarajh et al. 2024)."""
+
+    beta: float = 0.1
+    """How closely to stay at the start; smaller moves further."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """The knobs of a round: those of its stages, and where it starts."""
+
+    base: str = "current"
+    """What to start from."""
+    seed: int = 0
+    """Everything random follows from it."""
+    sft: SFT = field(default_factory=SFT)
+    """How corrections are imitated."""
+    dpo: DPO = field(default_factory=DPO)
+    """How pairs are learnt."""
+    kto: KTO = field(default_factory=KTO)
+    """How lone thumbs are learnt."""
+
+    def recipe(self, stage: str) -> Recipe:
+        """The recipe of one stage."""
+        recipes: dict[str, Recipe] = {"sft": self.sft, "dpo": self.dpo, "kto": self.kto}
+        return recipes[stage]

@@ -1,0 +1,30 @@
+"""Good answers → a version that imitates them (supervised fine-tuning)."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from align.recipes import SFT
+from align.training import lora, train
+
+
+def run(
+    recipe: SFT, seed: int, base: Path, rows: list[dict[str, Any]], out: Path
+) -> dict[str, Any]:
+    """Train on token rows (input_ids, labels) and write the model to `out`.
+
+    The loss is the mean negative log-likelihood of the tokens whose label is not -100.
+    """
+
+    def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
+        config = SFTConfig(
+            **arguments,
+        )
+        return SFTTrainer(
+            model, args=config, train_dataset=dataset, processing_class=tokenizer,
+            peft_config=lora(recipe),
+        )  # fmt: skip
+
+    return train(build, recipe, seed, base, rows, out)

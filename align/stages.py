@@ -1,0 +1,157 @@
+"""From rows to a registered version: what `align sft`, `dpo` and `kto` have in common."""
+
+import importlib
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from align import data
+from align.recipes import Job, Recipe
+from align.rendering import tokenizer_of
+from align.steps import Report, Steps
+from align.training import MADE
+from assistant.errors import Invalid
+from assistant.feedback.rows import Row, Shape, used_judgements
+from assistant.registry import Registry, Version, write_synced
+from assistant.settings import Settings
+from assistant.sources import resolve_now
+
+SHAPES: dict[str, Shape] = {"sft": "messages", "dpo": "preference", "kto": "unpaired"}
+LIBRARIES = ("torch", "transformers", "trl", "peft")
+STORY = "training.json"
+
+Run = Callable[[Any, int, Path, list[dict[str, Any]], Path], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a stage did: where the model is, from how many rows, and how it went."""
+
+    model: Path
+    story: dict[str, Any]
+
+
+def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Report) -> Version:
+    """Train one stage on the job's data and register the outcome; goes on after a kill."""
+    registry = Registry(settings.home)
+    base = resolve_now(job.base, registry, report)
+    rows = data.gather(SHAPES[stage], job.data, settings.database)
+    name = job.name or _next_name(stage, registry)
+    if registry.has(name):
+        raise Invalid(f"There is a version {name!r} already; choose another --name.")
+    steps = Steps(settings.home.resolve() / "making" / name, report)
+    result = steps.do(
+        stage,
+        partial(train, stage, recipe, job.seed, base.path, rows.rows),
+        base=base.content_hash,
+        data=data.digest(rows.rows),
+        seed=job.seed,
+        recipe=recipe.as_facts(),
+    )
+    trained = Trained(steps.folder / stage / "model", {**result, "left_out": rows.left_out})
+    version = register(name, stage, base, [trained], registry)
+    shutil.rmtree(steps.folder)
+    return version
+
+
+def train(
+    stage: str, recipe: Recipe, seed: int, base: Path, rows: Sequence[Row], scratch: Path
+) -> dict[str, Any]:
+    """Run one stage on rows into `scratch/model`; returns the story to tell on the card."""
+    tokens, too_long = data.tokenized(tokenizer_of(base), rows, recipe.longest)
+    if not tokens:
+        raise Invalid(
+            f"There is nothing to learn from: no row of the shape {SHAPES[stage]} is left "
+            f"({_counted(too_long) or 'none was given'})."
+        )
+    run: Run = importlib.import_module(f"align.{stage}").run
+    metrics = run(recipe, seed, base, tokens, scratch / "model")
+    return {
+        "stage": stage,
+        "rows": len(tokens),
+        "tokens": sum(row["length"] for row in tokens),
+        "too_long": too_long,
+        "data_hash": data.digest(rows),
+        "judgements": used_judgements(rows),
+        "recipe": recipe.as_facts(),
+        "seed": seed,
+        "metrics": metrics,
+    }
+
+
+def register(
+    name: str, kind: str, base: Version, trained: Sequence[Trained], registry: Registry
+) -> Version:
+    """Put the last model of a chain of stages into the registry, with the story of them all."""
+    if registry.has(name):  # killed between registering and noting it
+        return registry.get(name)
+    story = {
+        "base": base.name,
+        "base_hash": base.content_hash,
+        "stages": [one.story for one in trained],
+        "judgements": sorted({j for one in trained for j in one.story["judgements"]}),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+    with registry.staging() as made:
+        shutil.copytree(trained[-1].model, made, dirs_exist_ok=True)
+        for one in trained:
+            shutil.copytree(one.model / MADE, made / MADE / one.story["stage"], dirs_exist_ok=True)
+        write_synced(made / MADE / STORY, json.dumps(story, indent=2))
+        return registry.register(
+            name,
+            made,
+            kind=kind,
+            source=" → ".join(_sentence(one.story) for one in trained),
+            base=base.name,
+            facts=_facts(base, story),
+        )
+
+
+def learnt_by(version: Version, registry: Registry) -> frozenset[str]:
+    """The judgements that a version and those it was made from have learnt from."""
+    learnt: set[str] = set()
+    seen: set[str] = set()
+    name: str | None = version.name
+    while name and name not in seen and registry.has(name):
+        seen.add(name)
+        made = registry.get(name)
+        file = made.path / MADE / STORY
+        if file.is_file():
+            learnt |= set(json.loads(file.read_text(encoding="utf-8"))["judgements"])
+        name = made.base
+    return frozenset(learnt)
+
+
+def _facts(base: Version, story: dict[str, Any]) -> dict[str, Any]:
+    kept = ("architecture", "parameters", "context", "licence")
+    facts = {name: base.facts[name] for name in kept if name in base.facts}
+    return facts | {
+        "judgements": len(story["judgements"]),
+        "trained with": ", ".join(f"{n} {v}" for n, v in story["libraries"].items()),
+    }
+
+
+def _sentence(story: dict[str, Any]) -> str:
+    metrics = story["metrics"]
+    return (
+        f"{story['stage']} on {story['rows']} rows ({metrics.get('steps', 0)} steps, loss "
+        f"{metrics.get('loss_first', 0):.3f} to {metrics.get('loss_last', 0):.3f})"
+    )
+
+
+def _next_name(stage: str, registry: Registry) -> str:
+    return next(n for i in range(1, 10_000) if not registry.has(n := f"{stage}-{i:03}"))
+
+
+def _counted(reasons: Counter[str]) -> str:
+    return ", ".join(f"{number} {reason}" for reason, number in reasons.items())

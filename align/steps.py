@@ -1,0 +1,81 @@
+"""A folder of finished steps: what is finished is never done again, what was killed goes on."""
+
+import json
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import Invalid
+from assistant.registry import write_synced
+
+NOTE = "step.json"
+INPUTS = "inputs.json"
+
+Report = Callable[[str], None]
+Work = Callable[[Path], dict[str, Any]]
+
+
+class Steps:
+    """Each step works in `.name` and becomes `name` at once when it is finished."""
+
+    def __init__(self, folder: Path, report: Report) -> None:
+        self.folder = folder
+        self._report = report
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def do(self, name: str, work: Work, **inputs: Any) -> dict[str, Any]:
+        """The result of a step: read if it is finished, else worked for in its scratch folder.
+
+        `inputs` are the hashes and knobs that the result depends on. A finished step that was made
+        from others raises Invalid; an unfinished one is begun anew.
+        """
+        place, scratch = self.folder / name, self.folder / f".{name}"
+        if (place / NOTE).is_file():
+            note = json.loads((place / NOTE).read_text(encoding="utf-8"))
+            if note["inputs"] != _plain(inputs):
+                raise Invalid(
+                    f"{place} was made from other inputs; remove {self.folder} to begin anew."
+                )
+            self._report(f"{name}: finished before, in {note['seconds']} s")
+            return dict(note["result"])
+        self._prepare(scratch, inputs)
+        self._report(f"{name}: begins")
+        began = time.monotonic()
+        result = work(scratch)
+        seconds = round(time.monotonic() - began, 1)
+        note = {
+            "inputs": _plain(inputs),
+            "result": result,
+            "seconds": seconds,
+            "peak_gib": peak_gib(),
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        write_synced(scratch / NOTE, json.dumps(note, indent=2))
+        scratch.rename(place)
+        self._report(f"{name}: finished in {seconds} s")
+        return result
+
+    def _prepare(self, scratch: Path, inputs: dict[str, Any]) -> None:
+        """Keep what a killed run left, unless that was made from other inputs."""
+        note = scratch / INPUTS
+        if scratch.exists() and not (note.is_file() and note.read_text() == _text(inputs)):
+            shutil.rmtree(scratch)
+        if not scratch.exists():
+            scratch.mkdir()
+            write_synced(note, _text(inputs))
+
+
+def peak_gib() -> float:
+    """The most memory this process has held so far, in GiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
+def _text(inputs: dict[str, Any]) -> str:
+    return json.dumps(inputs, sort_keys=True, default=str)
+
+
+def _plain(inputs: dict[str, Any]) -> Any:
+    return json.loads(_text(inputs))

@@ -1,0 +1,209 @@
+"""What every stage shares: from a folder of weights and token rows to a merged folder of weights.
+
+LoRA matrices are trained beside frozen weights, then added to them in float32, checked, and saved
+in the weights' own precision as safetensors; the adapter is kept in `made/adapter`.
+"""
+
+import json
+import math
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from align import speed
+from align.progress import Progress
+from align.recipes import Recipe
+from align.rendering import tokenizer_of
+from assistant.errors import AssistantError
+
+MADE = "made"
+CHECKPOINT_STEPS = 10
+PROBE = "The quick brown fox jumps over the lazy dog. 你好, world: 1 + 1 = 2."
+LOGIT_TOLERANCE = 1e-3
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+
+
+class TrainingFailed(AssistantError):
+    """Training produced nothing that could be served; the sentence says why."""
+
+
+Build = Callable[[Any, Any, Dataset, dict[str, Any]], Any]
+
+
+def train(
+    build: Build, recipe: Recipe, seed: int, base: Path, rows: Sequence[dict[str, Any]], out: Path
+) -> dict[str, Any]:
+    """Train on token rows and write a merged model folder to `out`; returns the last metrics.
+
+    `build(model, tokenizer, dataset, arguments)` makes TRL's trainer. Checkpoints lie in
+    `out/made/checkpoints` until the end, so that the same call goes on after a kill.
+    Raises TrainingFailed if the loss stops being a number or the merged weights are not the
+    trained ones.
+    """
+    made = out / MADE
+    made.mkdir(parents=True, exist_ok=True)
+    checkpoints = made / "checkpoints"
+    torch.manual_seed(seed)
+    model = load(base)
+    watch = _Watch(Progress(out.parent), made / "curve.jsonl")
+    dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
+    trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
+    if not torch.cuda.is_available():
+        speed.compact_lm_head(model)
+    trainer.add_callback(watch)
+    trainer.train(resume_from_checkpoint=last_whole(checkpoints))
+    trainer.model.save_pretrained(made / "adapter")
+    merge(base, made / "adapter", out)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return watch.summary()
+
+
+def arranged(rows: Sequence[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
+    """Rows in batches of similar `length`, to pad little; the batches in random order."""
+    shuffled = random.Random(seed).sample(list(rows), len(rows))
+    by_length = sorted(shuffled, key=lambda row: row["length"])
+    batches = [by_length[i : i + batch] for i in range(0, len(by_length), batch)]
+    random.Random(seed + 1).shuffle(batches)
+    return [row for batch in batches for row in batch]
+
+
+def load(folder: Path, dtype: Any = "auto") -> Any:
+    """A version's weights, never running code that came with them."""
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, local_files_only=True, trust_remote_code=False
+    )
+
+
+def lora(recipe: Recipe) -> LoraConfig:
+    """LoRA on every linear layer but the head (Hu et al. 2021), scaled by rank as usual."""
+    return LoraConfig(
+        r=recipe.rank,
+        lora_alpha=2 * recipe.rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
+    """What all of TRL's trainers are told."""
+    return {
+        "output_dir": str(checkpoints),
+        "num_train_epochs": recipe.epochs,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 2,
+        "weight_decay": 0.0,
+        "per_device_train_batch_size": recipe.micro_batch,
+        "gradient_accumulation_steps": max(1, recipe.batch // recipe.micro_batch),
+        "max_length": None,  # long rows were left out before, and counted
+        "gradient_checkpointing": False,
+        "bf16": True,
+        "use_cpu": not torch.cuda.is_available(),
+        "seed": seed,
+        "train_sampling_strategy": "sequential",  # rows come in the order of `arranged`
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": CHECKPOINT_STEPS,
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def last_whole(checkpoints: Path) -> str | None:
+    """The latest checkpoint that was written to its end; a half-written one is removed."""
+    while checkpoints.is_dir() and (latest := get_last_checkpoint(str(checkpoints))):
+        if (Path(latest) / "trainer_state.json").is_file():
+            return str(latest)
+        shutil.rmtree(latest)
+    return None
+
+
+def merge(base: Path, adapter: Path, out: Path) -> None:
+    """Add an adapter to its base in float32 and save the sum beside the base's other files."""
+    check_adapter(adapter)
+    model = load(base)
+    precision = model.dtype
+    tuned = PeftModel.from_pretrained(model.float(), adapter).eval()
+    probe = tokenizer_of(base)(PROBE, return_tensors="pt").input_ids
+    with torch.no_grad():
+        expected = tuned(probe).logits
+        merged = tuned.merge_and_unload(safe_merge=True)
+        difference = (merged(probe).logits - expected).abs().max().item()
+    if not difference < LOGIT_TOLERANCE:
+        raise TrainingFailed(
+            f"The merged weights answer otherwise than the adapter (logits differ by "
+            f"{difference:.2g}); nothing was registered."
+        )
+    merged.to(precision).save_pretrained(out, safe_serialization=True)
+    weights = {file for pattern in WEIGHTS for file in base.glob(pattern)}
+    for file in base.iterdir():
+        if file.is_file() and file not in weights and file.name != "card.json":
+            shutil.copyfile(file, out / file.name)
+
+
+def check_adapter(adapter: Path) -> None:
+    """Refuse an adapter that is missing, broken, or has learnt nothing."""
+    file = adapter / "adapter_model.safetensors"
+    try:
+        matrices = load_file(file)
+    except (OSError, ValueError) as error:
+        raise TrainingFailed(f"The adapter {file} cannot be read ({error}).") from error
+    if not all(bool(torch.isfinite(matrix).all()) for matrix in matrices.values()):
+        raise TrainingFailed(
+            f"The adapter {file} holds values that are not numbers; train again with a smaller "
+            "--learning-rate."
+        )
+    if not any(bool(m.any()) for name, m in matrices.items() if "lora_B" in name):
+        raise TrainingFailed(f"The adapter {file} has learnt nothing: its matrices are zero.")
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Writes the curve as it grows, reports progress, and stops a loss that is not a number."""
+
+    def __init__(self, progress: Progress, curve: Path) -> None:
+        self._progress = progress
+        self._curve = curve
+        self._kept: list[dict[str, Any]] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget what was logged after the checkpoint that training goes on from."""
+        if self._curve.is_file():
+            lines = self._curve.read_text(encoding="utf-8").splitlines()
+            self._kept = [e for e in map(json.loads, lines) if e["step"] <= state.global_step]
+        self._curve.write_text("".join(json.dumps(e) + "\n" for e in self._kept), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Keep the numbers of one step."""
+        numbers = {k: v for k, v in (logs or {}).items() if isinstance(v, int | float)}
+        if "loss" not in numbers:
+            return
+        if not math.isfinite(numbers["loss"]) or not math.isfinite(numbers.get("grad_norm", 0)):
+            raise TrainingFailed(
+                f"The loss is not a number any more at step {state.global_step}; train again with "
+                "a smaller --learning-rate, or look for broken rows."
+            )
+        entry = {"step": state.global_step, **numbers}
+        self._kept.append(entry)
+        with self._curve.open("a", encoding="utf-8") as curve:
+            curve.write(json.dumps(entry) + "\n")
+        self._progress.update(state.global_step, state.max_steps)
+
+    def summary(self) -> dict[str, Any]:
+        """The first and the last numbers of the curve."""
+        if not self._kept:
+            return {}
+        first, last = self._kept[0], self._kept[-1]
+        return {"steps": last["step"], "loss_first": first["loss"], "loss_last": last["loss"]} | {
+            name: last[name] for name in ("rewards/accuracies", "rewards/margins") if name in last
+        }

@@ -1,0 +1,152 @@
+"""Align: what people said so far, and the round that turns it into the next version."""
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from assistant.feedback.stats import count
+from assistant.page.visitor import EVENT, Desk, attempt
+from assistant.rounds import RoundView, Step
+from assistant.trials import Trial
+from assistant.verdict import Verdict
+
+REFRESH_SECONDS = 2
+CURVES = (("loss", "curve_loss"), ("rewards/accuracies", "curve_accuracy"))
+MARKS = {"finished": "●", "running": "◐", "waiting": "○"}
+
+
+class AlignTab:
+    """Reads the store and a round's files; starts a round as a process of its own."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._say = say = desk.say
+        gr.Markdown(say("align_hint"))
+        self._given = gr.Markdown(elem_id="given")
+        self._start = gr.Button(say("round_start"), variant="primary", elem_id="start-round")
+        self._state = gr.Markdown(elem_id="round-state")
+        with gr.Row():
+            self._plots = [
+                gr.LinePlot(
+                    x="step", y="value", color="stage", title=say(title), height=220, visible=False,
+                    x_title=say("curve_step"), y_title=" ", elem_id=f"plot-{title}",
+                )
+                for _, title in CURVES
+            ]  # fmt: skip
+        self._trial = gr.Markdown(elem_id="trial-state")
+        self._timer = gr.Timer(REFRESH_SECONDS, active=False)
+
+    def wire(self, tab: gr.Tab, others: list[gr.Tab]) -> None:
+        """Refresh while the tab is open."""
+        shown = [self._given, self._start, self._state, *self._plots, self._trial]
+        tab.select(self.refresh, None, shown, **EVENT)
+        tab.select(lambda: gr.Timer(active=True), None, self._timer, **EVENT)
+        for other in others:
+            other.select(lambda: gr.Timer(active=False), None, self._timer, **EVENT)
+        self._timer.tick(self.refresh, None, shown, **EVENT)
+        self._start.click(self.start, None, shown, **EVENT)
+
+    async def start(self) -> list[Any]:
+        """Start a round, or go on with one that was interrupted."""
+        rounds = self._desk.rounds
+        if not await asyncio.to_thread(rounds.running):
+            await attempt(rounds.start)
+        return await self.refresh()
+
+    async def refresh(self) -> list[Any]:
+        """What the tab shows now."""
+        rounds = self._desk.rounds
+        counts = await attempt(count, self._desk.chat.store)
+        running = await asyncio.to_thread(rounds.running) or not rounds.ended()
+        latest = await attempt(rounds.latest)
+        label = self._say("round_running" if running else "round_start")
+        unfinished = latest is not None and latest.outcome is None
+        if unfinished and not running:
+            label = self._say("round_continue")
+        return [
+            self._counts(counts),
+            gr.update(value=label, interactive=not running),
+            self._told(latest, running),
+            *(_plot(latest, name) for name, _ in CURVES),
+            await self._on_trial(),
+        ]
+
+    def _counts(self, counts: dict[str, Any]) -> str:
+        say = self._say
+        kinds = counts["judgements"]
+        head = say("given_head", conversations=counts["conversations"], allowed=counts["consented"])
+        if not kinds:
+            return f"{head}\n\n{say('given_none')}"
+        rows = "".join(f"| {kind} | {number} |\n" for kind, number in kinds.items())
+        made = ", ".join(f"{facts['rows']} {shape}" for shape, facts in counts["rows"].items())
+        table = f"| {say('given_kind')} | {say('given_number')} |\n|---|---|\n{rows}"
+        return f"{head}\n\n{table}\n{say('given_rows', rows=made)}"
+
+    def _told(self, latest: RoundView | None, running: bool) -> str:
+        words = self._desk.rounds.last_words()
+        if latest is None:
+            return words
+        lines = [f"### {latest.name}"]
+        lines += [f"{MARKS[step.state]} {step.name}{self._pace(step)}  " for step in latest.steps]
+        if latest.outcome:
+            lines += ["", self._outcome(latest.outcome)]
+        elif not running:
+            lines += ["", self._say("round_interrupted")]
+        if words and not running and self._desk.rounds.refused():
+            lines += ["", words]
+        return "\n".join(lines)
+
+    def _pace(self, step: Step) -> str:
+        if step.seconds is not None:
+            return f" · {step.seconds:.0f} s"
+        if step.state == "running" and step.progress:
+            return " · " + self._say("round_progress", **step.progress)
+        return ""
+
+    def _outcome(self, outcome: dict[str, Any]) -> str:
+        say = self._say
+        rows = "".join(
+            f"| {say('check_' + c['name'])} | {c['before']:.3g} | {c['after']:.3g} | "
+            f"{c['low']:+.3g} … {c['high']:+.3g} | {say('check_harm') if c['harm'] else ''} |\n"
+            for c in outcome["checks"]
+        )
+        head = say("check_head")
+        state = "round_refused" if outcome["state"] == "refused" else "round_on_trial"
+        told = say(state, name=outcome["candidate"], reasons="; ".join(outcome["reasons"]))
+        return f"{told}\n\n{head}\n|---|---|---|---|---|\n{rows}"
+
+    async def _on_trial(self) -> str:
+        trial = await attempt(self._desk.pairs.trials.running)
+        if trial is None:
+            return ""
+        return trial_in_words(trial, await attempt(self._desk.pairs.standing, trial), self._say)
+
+
+def trial_in_words(trial: Trial, verdict: Verdict, say: Any) -> str:
+    """How a running trial stands."""
+    head = say("trial_head", candidate=trial.candidate, against=trial.against)
+    if not verdict.votes:
+        return f"{head} {say('trial_no_votes')}"
+    score = say(
+        "trial_score",
+        votes=verdict.votes,
+        rate=f"{verdict.win_rate:.0%}",
+        lower=f"{verdict.lower:.0%}",
+        upper=f"{verdict.upper:.0%}",
+    )
+    more = say("trial_more", more=verdict.more) if verdict.more else say("trial_open")
+    return f"{head} {score} {more}"
+
+
+def _plot(latest: RoundView | None, name: str) -> Any:
+    points = [
+        {"step": entry["step"], "value": entry[name], "stage": stage}
+        for stage, curve in (latest.curves if latest else {}).items()
+        for entry in curve
+        if name in entry
+    ]
+    if not points:
+        return gr.update(visible=False)
+    return gr.update(value=pd.DataFrame(points), visible=True)

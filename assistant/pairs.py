@@ -1,0 +1,86 @@
+"""Two answers to one question, drawn blind: of a trial's two versions, or two samples of one."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Literal
+
+from assistant.chat import Chat, Draft, Sampling
+from assistant.feedback.records import Message
+from assistant.fleet import ALIAS
+from assistant.trials import Trial, Trials
+from assistant.verdict import Verdict, judge
+
+Kind = Literal["samples", "versions"]
+PAIR_SAMPLING = Sampling(temperature=0.9)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Which version answers on which side; stays on the server until the vote."""
+
+    kind: Kind
+    first: str
+    second: str
+    trial: str | None = None
+
+
+class Pairs:
+    """Draws the sides, lets both answer, and notes what was shown."""
+
+    def __init__(self, chat: Chat, trials: Trials) -> None:
+        self.chat = chat
+        self.trials = trials
+
+    def draw_sides(self, wanted: Kind | None = None) -> Sides:
+        """The two versions of the running trial if both can answer, else two samples.
+
+        `wanted` asks for two samples, or for the two served versions, trial or not.
+        """
+        served = [s.version.name for s in self.chat.fleet.served() if s.status.state == "ready"]
+        main = served[0] if served else ALIAS
+        if wanted == "samples" or len(served) < 2:
+            return Sides("samples", main, main)
+        trial = self.trials.running()
+        on_trial = trial is not None and {trial.candidate, trial.against} == set(served[:2])
+        if not on_trial and wanted is None:
+            return Sides("samples", main, main)
+        first, second = served[:2][::-1] if secrets.randbelow(2) else served[:2]
+        return Sides("versions", first, second, trial.id if trial and on_trial else None)
+
+    def standing(self, trial: Trial) -> Verdict:
+        """What the votes of a trial say so far."""
+        return judge(self.chat.store.comparisons.votes(trial.id, trial.candidate))
+
+    async def stream(
+        self, question: Message, sampling: Sampling, sides: Sides
+    ) -> AsyncGenerator[tuple[Draft, Draft]]:
+        """Two drafts growing together: neither shows more steps than the other has made."""
+        async with AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(
+                    aclosing(self.chat.answer(question, sampling, name))
+                )
+                for name in (sides.first, sides.second)
+            ]
+            latest = [Draft(""), Draft("")]
+            while True:
+                steps = [
+                    anext(s, None) for s, d in zip(streams, latest, strict=True) if not d.message
+                ]
+                if not steps:
+                    return
+                fresh = iter(await asyncio.gather(*steps))
+                latest = [d if d.message else (next(fresh) or d) for d in latest]
+                yield latest[0], latest[1]
+
+    async def note(self, first: Message, second: Message, sides: Sides) -> str:
+        """Note a pair that was shown blind; returns the comparison's id."""
+        return await asyncio.to_thread(
+            self.chat.store.comparisons.draw,
+            *(first.conversation_id, first.id, second.id, sides.kind),
+            blind=True,
+            trial=sides.trial,
+        )

@@ -1,0 +1,140 @@
+"""Rounds as the served program sees them: a process it may start, and the files that one writes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from assistant.settings import Settings
+
+STAGES = ("sft", "dpo", "kto")
+STEPS = (*STAGES, "register", "check", "trial")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a round: `state` is finished, running or waiting."""
+
+    name: str
+    state: str
+    seconds: float | None = None
+    progress: dict[str, Any] | None = None
+    """done, total, what and seconds_left of a running step."""
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """A round as far as it has come."""
+
+    name: str
+    steps: tuple[Step, ...]
+    curves: dict[str, list[dict[str, Any]]]
+    """The numbers of each training step, by stage."""
+    data: dict[str, Any] = field(default_factory=dict)
+    outcome: dict[str, Any] | None = None
+
+
+class Rounds:
+    """The `rounds` folder of a home."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.home.resolve() / "rounds"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """What the latest round that was started from the page printed."""
+        return self.folder / "log.txt"
+
+    def running(self) -> bool:
+        """Whether a round is being worked on, by whomever it was started."""
+        if not self.folder.is_dir():
+            return False
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def start(self) -> None:
+        """Begin a round, or go on with the unfinished one, in a process of its own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ours = {"ASSISTANT_HOME": str(self.folder.parent)}
+        if self._settings.database_url:
+            ours["ASSISTANT_DATABASE_URL"] = self._settings.database_url
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "align", "round"],
+                env=os.environ | ours,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def ended(self) -> bool:
+        """Whether the process that was started here has ended."""
+        return self._process is None or self._process.poll() is not None
+
+    def refused(self) -> bool:
+        """Whether the process that was started here ended with a complaint."""
+        return self._process is not None and self._process.poll() not in (None, 0)
+
+    def last_words(self) -> str:
+        """The last line of the latest round's log."""
+        if not self.log.is_file():
+            return ""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def stop(self) -> None:
+        """End a round that was started here; the next one goes on where it was."""
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(timeout=10)
+
+    def latest(self) -> RoundView | None:
+        """The newest round, finished or not."""
+        folders = sorted(self.folder.glob("round-*"))
+        return _view(folders[-1]) if folders else None
+
+
+def _view(folder: Path) -> RoundView:
+    begun = _read(folder / "begun.json") or {}
+    stages = begun.get("recipes", {})
+    steps = tuple(_step(folder, name) for name in STEPS if name in stages or name not in STAGES)
+    curves = {name: curve for name in stages if (curve := _curve(folder, name))}
+    outcome = _read(folder / "outcome.json")
+    return RoundView(folder.name, steps, curves, _read(folder / "data.json") or {}, outcome)
+
+
+def _step(folder: Path, name: str) -> Step:
+    if note := _read(folder / name / "step.json"):
+        return Step(name, "finished", note["seconds"])
+    if (folder / f".{name}").is_dir():
+        return Step(name, "running", progress=_read(folder / f".{name}" / "progress.json"))
+    return Step(name, "waiting")
+
+
+def _curve(folder: Path, stage: str) -> list[dict[str, Any]]:
+    for place in (folder / stage, folder / f".{stage}"):
+        file = place / "model" / "made" / "curve.jsonl"
+        if file.is_file():
+            lines = file.read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines if line.endswith("}")]
+    return []
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found

@@ -1,0 +1,28 @@
+"""The proof: a person's judgements become a better served model, through HTTP and `align round`.
+
+`make loop` runs every case of the table; `make loop ARGS="list 0"` runs one. Finished steps are
+kept under `loop-results/`, so an interrupted run goes on where it was.
+"""
+
+import json
+import sys
+
+from tests.e2e.product import ROOT
+from tests.loop.case import Case
+from tests.loop.report import table
+
+RESULTS = ROOT / "loop-results"
+CASES = [("list", 0), ("list", 1), ("list", 2), ("brief", 0), ("you", 0), ("random", 0)]
+
+
+def main() -> None:
+    """Run the cases asked for, and print what all finished ones found."""
+    asked = [(sys.argv[1], int(sys.argv[2]))] if len(sys.argv) == 3 else CASES
+    for rule, seed in asked:
+        found = Case(rule, seed, RESULTS / f"{rule}-{seed}").run()
+        (RESULTS / f"{rule}-{seed}.json").write_text(json.dumps(found, indent=2))
+    print(table([json.loads(file.read_text()) for file in sorted(RESULTS.glob("*-*.json"))]))
+
+
+if __name__ == "__main__":
+    main()

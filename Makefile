@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start clean
+.PHONY: help chat test lint loop bench-start bench-train bench-beside clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,14 @@ loop: ## prove that votes make a better served version (hours; goes on where it 
 bench-start: ## measure how long a user waits for the page and for answers (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.start
+
+bench-train: ## measure training speed beside TRL's own trainer (see docs/training.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.train
+
+bench-beside: ## measure the wait for a first token while a round trains (see docs/training.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.beside
 
 clean: ## remove the environment and caches; what people said (./data) stays
 	rm -rf .venv .installing .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results build *.egg-info

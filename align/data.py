@@ -114,7 +114,7 @@ def digest(rows: Iterable[Row]) -> str:
 def tokenized(
     tokenizer: Any, rows: Sequence[Row], longest: int
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Rows as token ids under TRL's column names; too long ones are left out and counted.
+    """Rows as token ids under TRL's column names; too long and empty ones are left out and counted.
 
     preference: prompt_ids, chosen_ids, rejected_ids; unpaired: prompt_ids, completion_ids, label;
     messages: input_ids and labels (-100 where nothing is learnt). An answer carries its end token
@@ -123,6 +123,9 @@ def tokenized(
     made, left_out = [], Counter[str]()
     for row in rows:
         columns = _ids(tokenizer, row)
+        if not all(ids for name, ids in columns.items() if name.endswith("_ids")):
+            left_out["an answer without text"] += 1
+            continue
         length = max(len(ids) for name, ids in columns.items() if name.endswith("_total"))
         if length > longest:
             left_out[f"longer than {longest} tokens"] += 1

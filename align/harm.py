@@ -111,11 +111,11 @@ Beyond = Callable[[tuple[float, float], float], bool]
 
 
 def _above(interval: tuple[float, float], limit: float) -> bool:
-    return interval[0] > limit
+    return not interval[0] <= limit  # what is not a number is harm, too
 
 
 def _below(interval: tuple[float, float], limit: float) -> bool:
-    return interval[1] < limit
+    return not interval[1] >= limit
 
 
 def _check(

@@ -5,6 +5,7 @@ The page starts it as a process of its own and reads its files; the two share no
 """
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -16,11 +17,11 @@ from filelock import FileLock, Timeout
 from align import data, harm
 from align.measure import answer_logps, measured
 from align.objectives import Chosen, choose, need
-from align.recipes import DPO, KTO, SFT, Round
+from align.recipes import DPO, KTO, SFT, Recipe, Round
 from align.rendering import tokenizer_of
 from align.stages import Trained, learnt_by, register, train
 from align.steps import Report, Steps
-from assistant.errors import Invalid
+from assistant.errors import AssistantError, Invalid
 from assistant.feedback.rows import SHAPES, Row, build
 from assistant.feedback.store import FeedbackStore
 from assistant.registry import Registry, Version, write_synced
@@ -62,6 +63,7 @@ def _begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pa
             "or end it with `assistant withdraw`."
         )
     base = resolve_now(knobs.base, registry, report)
+    registry.verify(base)
     learnt = learnt_by(base, registry)
     with FeedbackStore(settings.database) as store:
         snapshot = store.snapshot()
@@ -76,13 +78,21 @@ def _begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pa
     }
     _refuse_the_same(rounds, begun)
     need(chosen)
-    folder = rounds / f"round-{len(list(rounds.glob('round-*'))) + 1:03}"
+    folder = rounds / _next_name(rounds, registry)
     scratch = rounds / f".{folder.name}"
-    scratch.mkdir(exist_ok=True)
+    shutil.rmtree(scratch, ignore_errors=True)  # rows of a run that was killed here
+    scratch.mkdir()
     _save(chosen, scratch, knobs.seed)
     write_synced(scratch / "begun.json", json.dumps(begun, indent=2))
     scratch.rename(folder)
     return folder
+
+
+def _next_name(rounds: Path, registry: Registry) -> str:
+    """One that neither a round nor a version has: what a removed round made is still there."""
+    taken = [*rounds.glob("round-*"), *registry.folder.glob("round-*")]
+    numbers = [int(end) for place in taken if (end := place.name.split("-")[-1]).isdigit()]
+    return f"round-{max(numbers, default=0) + 1:03}"
 
 
 def _refuse_the_same(rounds: Path, begun: dict[str, Any]) -> None:
@@ -118,7 +128,13 @@ class _Work:
         self._trials = Trials(settings.home)
         self._report = report
         self._begun = json.loads((folder / "begun.json").read_text(encoding="utf-8"))
+        if not self._registry.has(self._begun["base"]):
+            raise Invalid(
+                f"{folder.name} began from {self._begun['base']}, which is gone; bring it back, or "
+                f"remove {folder} to begin anew."
+            )
         self._base = self._registry.get(self._begun["base"])
+        self._registry.verify(self._base)
         self._steps = Steps(folder, report)
 
     def run(self) -> dict[str, Any]:
@@ -146,7 +162,7 @@ class _Work:
             base = trained[-1].model if trained else self._base.path
             story = self._steps.do(
                 stage,
-                partial(train, stage, recipe, self._begun["seed"], base, rows),
+                partial(self._stage, stage, recipe, base, rows),
                 base=self._begun["base_hash"],
                 data=data.digest(rows),
                 recipe=knobs,
@@ -159,11 +175,20 @@ class _Work:
         )
         return self._registry.get(made["name"])
 
+    def _stage(
+        self, stage: str, recipe: Recipe, base: Path, rows: list[Row], scratch: Path
+    ) -> dict[str, Any]:
+        """Train; what fails would fail again, so its round makes way for another recipe or rows."""
+        try:
+            return train(stage, recipe, self._begun["seed"], base, rows, scratch)
+        except AssistantError:
+            shutil.rmtree(self._folder)
+            raise
+
     def _check(self, candidate: Version) -> list[dict[str, Any]]:
         def work(scratch: Path) -> dict[str, Any]:
-            cache = self._home / "measures"
-            before = measured(self._base, cache, scratch)
-            after = measured(candidate, cache, scratch)
+            before = measured(self._base, self._home, scratch)
+            after = measured(candidate, self._home, scratch)
             logps, lengths = self._held_out(candidate)
             return {"checks": harm.as_facts(harm.compare(before, after, logps, lengths))}
 

@@ -11,6 +11,15 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 ROWS = 128  # positions scored at once: their float32 logits stay within a processor's cache
 IGNORED = -100
+# What models may do to their logits, or to the loss, that is not done here.
+UNUSUAL = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "output_multiplier",
+    "lm_head_multiplier",
+    "logits_scaling",
+    "output_router_logits",
+)
 
 
 def compact_lm_head(model: Any) -> None:
@@ -21,7 +30,13 @@ def compact_lm_head(model: Any) -> None:
     and means that are only logged. Here only learnt positions are scored, in the weights' precision
     with float32 sums, and the logged extras are left at zero. Log-probabilities and gradients are
     the same, which `tests/align/test_speed.py` checks; it also says when TRL no longer needs this.
+    A model that scales or caps its logits, or has a bias there, keeps TRL's head.
     """
+    config = model.config.get_text_config()
+    if any(getattr(config, name, None) for name in UNUSUAL):
+        return
+    if getattr(model.get_output_embeddings(), "bias", None) is not None:
+        return
     original = model.forward
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
@@ -64,7 +79,7 @@ class _LogProbs(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         logits, norms, head, labels = ctx.saved_tensors
-        made = []
+        made = [head.new_zeros(0, head.shape[1])]
         for start in range(0, len(logits), ROWS):
             part = slice(start, start + ROWS)
             pull = (logits[part].float() - norms[part, None]).exp_().mul_(-grad[part, None])

@@ -44,6 +44,7 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     """Train one stage on the job's data and register the outcome; goes on after a kill."""
     registry = Registry(settings.home)
     base = resolve_now(job.base, registry, report)
+    registry.verify(base)
     rows = data.gather(SHAPES[stage], job.data, settings.database)
     name = job.name or _next_name(stage, registry)
     if registry.has(name):

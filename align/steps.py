@@ -1,10 +1,13 @@
 """A folder of finished steps: what is finished is never done again, what was killed goes on."""
 
 import json
+import os
+import re
 import resource
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +47,8 @@ class Steps:
         self._prepare(scratch, inputs)
         self._report(f"{name}: begins")
         began = time.monotonic()
-        result = work(scratch)
+        with _full_disks_named():
+            result = work(scratch)
         seconds = round(time.monotonic() - began, 1)
         note = {
             "inputs": _plain(inputs),
@@ -66,6 +70,25 @@ class Steps:
         if not scratch.exists():
             scratch.mkdir()
             write_synced(note, _text(inputs))
+
+
+@contextmanager
+def _full_disks_named() -> Iterator[None]:
+    """Raise what the Rust and C++ parts of a step say when they cannot write as the OSError it is.
+
+    safetensors and tokenizers end with "(os error 28)"; torch.save knows no number.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if told := re.search(r"\(os error (\d+)\)", str(error)):
+            number = int(told[1])
+            raise OSError(number, os.strerror(number)) from error
+        if "inline_container.cc" in str(error) or "iostream error" in str(error):
+            raise OSError("a file could not be written") from error
+        raise
 
 
 def peak_gib() -> float:

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from align import speed
@@ -29,6 +30,13 @@ MADE = "made"
 CHECKPOINT_STEPS = 10
 PROBE = "The quick brown fox jumps over the lazy dog. 你好, world: 1 + 1 = 2."
 LOGIT_TOLERANCE = 1e-3
+CHECKPOINT_FILES = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+)
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 
@@ -59,6 +67,7 @@ def train(
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
     if not torch.cuda.is_available():
         speed.compact_lm_head(model)
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=last_whole(checkpoints))
     trainer.model.save_pretrained(made / "adapter")
@@ -96,6 +105,8 @@ def lora(recipe: Recipe) -> LoraConfig:
 
 def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
     """What all of TRL's trainers are told."""
+    fitting = range(min(recipe.micro_batch, recipe.batch), 0, -1)
+    micro = next(size for size in fitting if recipe.batch % size == 0)
     return {
         "output_dir": str(checkpoints),
         "num_train_epochs": recipe.epochs,
@@ -103,8 +114,8 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
         "lr_scheduler_type": "cosine",
         "warmup_steps": 2,
         "weight_decay": 0.0,
-        "per_device_train_batch_size": recipe.micro_batch,
-        "gradient_accumulation_steps": max(1, recipe.batch // recipe.micro_batch),
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": recipe.batch // micro,
         "max_length": None,  # long rows were left out before, and counted
         "gradient_checkpointing": False,
         "bf16": True,
@@ -123,10 +134,19 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
 def last_whole(checkpoints: Path) -> str | None:
     """The latest checkpoint that was written to its end; a half-written one is removed."""
     while checkpoints.is_dir() and (latest := get_last_checkpoint(str(checkpoints))):
-        if (Path(latest) / "trainer_state.json").is_file():
+        if _is_whole(Path(latest)):
             return str(latest)
         shutil.rmtree(latest)
     return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether nothing is missing; trainer_state.json is written last, and may be cut off itself."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return all((checkpoint / name).is_file() for name in CHECKPOINT_FILES)
 
 
 def merge(base: Path, adapter: Path, out: Path) -> None:
@@ -138,7 +158,7 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
     probe = tokenizer_of(base)(PROBE, return_tensors="pt").input_ids
     with torch.no_grad():
         expected = tuned(probe).logits
-        merged = tuned.merge_and_unload(safe_merge=True)
+        merged = _merged(tuned, adapter)
         difference = (merged(probe).logits - expected).abs().max().item()
     if not difference < LOGIT_TOLERANCE:
         raise TrainingFailed(
@@ -152,12 +172,22 @@ def merge(base: Path, adapter: Path, out: Path) -> None:
             shutil.copyfile(file, out / file.name)
 
 
+def _merged(tuned: Any, adapter: Path) -> Any:
+    try:
+        return tuned.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # the sum overflows
+        raise TrainingFailed(
+            f"The adapter {adapter} is too large to be added to its base; train again with a "
+            "smaller --learning-rate."
+        ) from error
+
+
 def check_adapter(adapter: Path) -> None:
     """Refuse an adapter that is missing, broken, or has learnt nothing."""
     file = adapter / "adapter_model.safetensors"
     try:
         matrices = load_file(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise TrainingFailed(f"The adapter {file} cannot be read ({error}).") from error
     if not all(bool(torch.isfinite(matrix).all()) for matrix in matrices.values()):
         raise TrainingFailed(
@@ -165,7 +195,10 @@ def check_adapter(adapter: Path) -> None:
             "--learning-rate."
         )
     if not any(bool(m.any()) for name, m in matrices.items() if "lora_B" in name):
-        raise TrainingFailed(f"The adapter {file} has learnt nothing: its matrices are zero.")
+        raise TrainingFailed(
+            f"The adapter {file} has learnt nothing: its matrices are zero. Give it more rows, or "
+            "more --epochs."
+        )
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]

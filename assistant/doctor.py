@@ -15,6 +15,7 @@ from assistant.machine import Machine, plan_engine
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.sources import EMBEDDED
+from assistant.trials import Trials
 
 LEAST_DISK_GIB = 2
 
@@ -61,6 +62,8 @@ def _versions(settings: Settings) -> Iterator[str]:
             yield f"  {version.name}: {len(version.files)} files as registered"
         except AssistantError as error:
             yield f"! {error}"
+    if trial := Trials(settings.home).running():
+        yield f"trial: {trial.candidate} against {trial.against}, since {trial.began_at}"
     if current is None:
         yield f"  (the first start makes {EMBEDDED})"
 

@@ -39,6 +39,7 @@ class Fleet:
         self._engines: list[Engine] = []
         self._starting: asyncio.Task[None] | None = None
         self._plan: EnginePlan | None = None
+        self.fixed_candidate: str | None = None  # the second version that the settings ask for
         self._preparing = Status("loading", "starting", time.monotonic())
 
     async def start(self) -> None:
@@ -54,12 +55,6 @@ class Fleet:
     def follows(self) -> bool:
         """Whether promotions and trials change what is served: no fixed model, no remote one."""
         return self._settings.model == "current" and not self._settings.engine_url
-
-    @property
-    def fixed_candidate(self) -> str | None:
-        """The second version that the settings ask for, by name, while it is served."""
-        beside = self._engines[1:] if self._settings.candidate else []
-        return beside[0].version.name if beside else None
 
     async def stop(self) -> None:
         """Stop every engine."""
@@ -134,6 +129,8 @@ class Fleet:
             self._prepare(f"checking the weights of {version.name}")
             await asyncio.to_thread(self._registry.verify, version)
             await self.serve(version)
+        if self._settings.candidate:
+            self.fixed_candidate = self._engines[-1].version.name
 
     @property
     def _folder(self) -> Path:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Literal
@@ -72,7 +72,7 @@ class Pairs:
                 ]
                 if not steps:
                     return
-                fresh = iter(await asyncio.gather(*steps))
+                fresh = iter(await _together(steps))
                 latest = [d if d.message else (next(fresh) or d) for d in latest]
                 yield latest[0], latest[1]
 
@@ -84,3 +84,14 @@ class Pairs:
             blind=True,
             trial=sides.trial,
         )
+
+
+async def _together(steps: Sequence[Awaitable[Draft | None]]) -> list[Draft | None]:
+    """The outcomes of some steps; once one fails, the others end too and can be closed."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

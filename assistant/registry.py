@@ -149,12 +149,16 @@ class Registry:
             return None
         return self.get(self._pointer.read_text(encoding="utf-8").strip())
 
-    def promote(self, name: str, reason: str = "by hand") -> Version:
-        """Make `name` the current version, atomically, and note it in the history."""
+    def promote(self, name: str, reason: str = "by hand", *, instead: bool = False) -> Version:
+        """Make `name` the current version, atomically, and note it in the history.
+
+        `instead`: of the current one, which no rollback shall lead back to.
+        """
         version = self.get(name)
         before = self.current
         self._point_to(name)
-        self._note({"from": before.name if before else None, "to": name, "reason": reason})
+        entry = {"from": before.name if before else None, "to": name, "reason": reason}
+        self._note(entry | ({"rollback": True} if instead else {}))
         return version
 
     def rollback(self, reason: str = "by hand") -> Version:
@@ -175,15 +179,16 @@ class Registry:
         if not self._history.is_file():
             return []
         lines = self._history.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        whole = [line[line.rindex('{"at"') :] for line in lines if line.endswith("}")]
+        return [json.loads(line) for line in whole]
 
     def _line(self) -> list[str]:
         """The current version and those before it that a rollback would go back to."""
         line: list[str] = []
         for entry in self.history():
             if entry.get("rollback"):
-                line.pop()
-            elif line[-1:] != [entry["to"]]:
+                line = line[:-1]
+            if line[-1:] != [entry["to"]]:
                 line.append(entry["to"])
         return line
 

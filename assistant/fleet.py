@@ -37,6 +37,7 @@ class Fleet:
         self._registry = registry
         self._report = report
         self._engines: list[Engine] = []
+        self._leaving: list[Engine] = []  # retired, still finishing their answers
         self._starting: asyncio.Task[None] | None = None
         self._plan: EnginePlan | None = None
         self.fixed_candidate: str | None = None  # the second version that the settings ask for
@@ -61,8 +62,8 @@ class Fleet:
         if self._starting:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
-        await asyncio.gather(*(engine.stop() for engine in self._engines))
-        self._engines = []
+        await asyncio.gather(*(engine.stop() for engine in [*self._engines, *self._leaving]))
+        self._engines, self._leaving = [], []
 
     @property
     def status(self) -> Status:
@@ -109,9 +110,11 @@ class Fleet:
         """Give a version no new questions, let it finish its answers, then end it."""
         retired = [engine for engine in self._engines if engine.version.name == name]
         self._engines = [engine for engine in self._engines if engine.version.name != name]
+        self._leaving += retired
         for engine in retired:
             await engine.drained()
             await engine.stop()
+            self._leaving.remove(engine)
 
     async def _bring_up(self) -> None:
         try:

@@ -97,8 +97,8 @@ class Rollout:
         elif name != trial.against:
             self._end(trial, "withdrawn", f"{name} was promoted meanwhile")
         elif (latest := self._store.comparisons.latest_judgement()) != self._counted:
-            self._counted = latest
             self._count(trial)
+            self._counted = latest
 
     def _count(self, trial: Trial) -> None:
         verdict = judge(self._store.comparisons.votes(trial.id, trial.candidate))
@@ -131,7 +131,9 @@ class Rollout:
             await self._until_ready(self._fleet.engine(version.name))
         except (AssistantError, OSError) as error:
             await self._fleet.retire(version.name)
-            self._registry.promote(before, f"{version.name} could not be served: {error}")
+            if self._registry.current == version:  # else somebody promoted another one meanwhile
+                reason = f"{version.name} could not be served: {error}"
+                self._registry.promote(before, reason, instead=True)
             raise EngineError(
                 f"{version.name} could not be served, so {before} stays: {error}"
             ) from error

@@ -1,6 +1,6 @@
 """A scripted engine, for the faults that a real one cannot be told to produce.
 
-What it does is decided by the last message: "break", "refuse", "stall", … ; else it answers
+What it does is decided by the last message: "break", "refuse", "stall", "slow", … ; else it answers
 "one two three".
 """
 
@@ -24,6 +24,9 @@ class Upstream:
         self.running = 0
         self.asked: list[dict[str, Any]] = []
         self.healthy = True
+        self.script: str | None = None  # played instead of what the last message says
+        self.words = WORDS
+        self.pause = 1.0  # seconds between the words of "slow"
         self.app = FastAPI()
         self.app.get("/health")(self._health)
         self.app.get("/v1/models")(self._models)
@@ -48,7 +51,7 @@ class Upstream:
     async def _chat(self, request: Request) -> Any:
         body = await request.json()
         self.asked.append(body)
-        script = body["messages"][-1]["content"]
+        script = self.script or body["messages"][-1]["content"]
         if script == "refuse":
             return _error(400, "This model's maximum context length is 8 tokens.", "messages")
         if script == "overload":
@@ -60,7 +63,7 @@ class Upstream:
             return StreamingResponse(self._stream(body, script, identity), 200)
         if script == "stall":
             await self._until_gone(request)
-        message = {"role": "assistant", "content": "".join(WORDS), "tool_calls": []}
+        message = {"role": "assistant", "content": "".join(self.words), "tool_calls": []}
         choices = [
             {"index": i, "message": message, "finish_reason": "stop", "stop_reason": None}
             for i in range(body.get("n", 1))
@@ -83,8 +86,10 @@ class Upstream:
     async def _stream(self, body: dict[str, Any], script: str, identity: str) -> AsyncIterator[str]:
         self.running += 1
         try:
-            for word in WORDS:
+            for word in self.words:
                 yield _event(body, identity, [_choice({"content": word})])
+                if script == "slow":
+                    await asyncio.sleep(self.pause)
                 if script == "break":
                     raise ConnectionError("the engine died")
                 if script == "complain":

@@ -143,7 +143,8 @@ def _texts(value: Any, param: str) -> list[str]:
 
 def _shown(store: FeedbackStore, judgement: Judgement) -> dict[str, Any]:
     """A judgement as the API gives it back, answers under the names programs know them by."""
-    names = store.completions.answer_ids([t.message_id for t in judgement.targets])
+    ids = [t.message_id for t in judgement.targets]
+    names = store.comparisons.answer_ids(ids) | store.completions.answer_ids(ids)
     shown: dict[str, Any] = {
         "id": judgement.id,
         "object": "feedback",

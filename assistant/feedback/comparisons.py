@@ -1,5 +1,6 @@
 """Pairs of answers that the server drew and showed blind, and the votes they got."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -49,6 +50,15 @@ class Comparisons:
         with self._read.connect() as connection:
             drawn = comparison_of(connection, comparison_id, owner)
         return str((drawn.first_id, drawn.second_id)[position])
+
+    def answer_ids(self, message_ids: Sequence[str]) -> dict[str, str]:
+        """The outside names of answers that were shown in a pair, by message id."""
+        drawn = schema.comparison
+        shown = drawn.c.first_id.in_(message_ids) | drawn.c.second_id.in_(message_ids)
+        with self._read.connect() as connection:
+            rows = connection.execute(sa.select(drawn).where(shown)).all()
+        firsts = {row.first_id: f"{row.id}#0" for row in rows}
+        return firsts | {row.second_id: f"{row.id}#1" for row in rows}
 
     def votes(self, trial: str, candidate: str) -> list[float]:
         """What the votes of a trial are worth to its candidate (0, 0.5 or 1), oldest first.

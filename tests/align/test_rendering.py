@@ -3,6 +3,7 @@
 import pytest
 
 from align.rendering import render, render_prompt, tokenizer_of
+from assistant.errors import ModelError
 from assistant.registry import Version
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -45,3 +46,26 @@ def test_a_developer_speaks_as_the_system(tokenizer):
     assert render_prompt(tokenizer, [developer, QUESTION]) == render_prompt(
         tokenizer, [SYSTEM, QUESTION]
     )
+
+
+def test_the_last_answer_is_split_from_everything_before_it(tokenizer):
+    prompt, answer = render(tokenizer, TALK).split()
+    assert prompt == render_prompt(tokenizer, TALK[:-1])
+    assert tokenizer.decode(answer) == "Red.\n<|im_end|>"
+    earlier = render(tokenizer, TALK[:3])
+    assert earlier.split() == (render_prompt(tokenizer, TALK[:2]), answer)
+
+
+def test_turns_after_the_last_answer_are_no_part_of_it(tokenizer):
+    prompt, answer = render(tokenizer, TALK[:4]).split()
+    assert tokenizer.decode(answer) == "Red.\n<|im_end|>"
+    assert prompt == render_prompt(tokenizer, TALK[:2])
+
+
+def test_a_template_that_marks_no_answers_is_refused_in_words(tokenizer, monkeypatch):
+    unmarked = tokenizer.chat_template.replace("{% generation %}", "").replace(
+        "{% endgeneration %}", ""
+    )
+    monkeypatch.setattr(tokenizer, "chat_template", unmarked)
+    with pytest.raises(ModelError, match=r"does not mark what an answer is.*\{% generation %\}"):
+        render(tokenizer, TALK)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant import engine as engines
 from assistant.registry import Registry
 
 MakeFolder = Callable[..., Path]
@@ -35,3 +36,15 @@ def model_folder(tmp_path: Path) -> MakeFolder:
         return folder
 
     return make
+
+
+@pytest.fixture
+def home(registry: Registry, model_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with versions v0 to v3, served by scripted engines; v0 and then v1 were promoted."""
+    monkeypatch.setattr(engines, "CHILD", "tests.engine_child")
+    monkeypatch.setattr(engines, "GRACE_SECONDS", 0.2)
+    for name in ("v0", "v1", "v2", "v3"):
+        registry.register(name, model_folder(f"{name}-made"), kind="round", source="round")
+    registry.promote("v0")
+    registry.promote("v1")
+    return registry.folder.parent

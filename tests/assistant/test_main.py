@@ -11,6 +11,7 @@ import pytest
 from assistant.__main__ import main
 from assistant.feedback.store import FeedbackStore
 from assistant.registry import Registry
+from assistant.trials import Trials
 from tests.assistant.feedback.said import ANN, ask
 
 
@@ -35,7 +36,7 @@ def test_help_answers_at_once():
         [sys.executable, "-m", "assistant", "--help"], capture_output=True, text=True, check=True
     )
     assert time.monotonic() - started < 1  # 0.2 s alone; tests may share the machine
-    for command in ("serve", "models", "doctor", "feedback"):
+    for command in ("serve", "models", "promote", "rollback", "withdraw", "doctor", "feedback"):
         assert command in said.stdout
 
 
@@ -107,3 +108,45 @@ def test_an_error_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch, c
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "secret" not in said
+
+
+@pytest.fixture
+def versions(home: Path, model_folder) -> Registry:
+    registry = Registry(home)
+    for name in ("v1", "v2"):
+        registry.register(name, model_folder(name), kind="dpo", source="round")
+    return registry
+
+
+def test_a_version_is_promoted_and_rolled_back(versions: Registry, capsys):
+    for name in ("v1", "v2"):
+        assert main(["promote", name]) == 0
+        assert capsys.readouterr().out.startswith(f"{name} is current.")
+        assert versions.current == versions.get(name)
+    assert main(["rollback"]) == 0
+    assert capsys.readouterr().out.startswith("v1 is current again.")
+    assert versions.current == versions.get("v1")
+    assert [entry["reason"] for entry in versions.history()] == ["by hand"] * 3
+    assert main(["rollback"]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "nothing to roll back to" in said.err
+
+
+def test_what_cannot_be_promoted_changes_nothing(versions: Registry, capsys):
+    main(["promote", "v1"])
+    assert main(["promote", "v9"]) == 1
+    assert "there are: v1, v2" in capsys.readouterr().err
+    assert versions.current == versions.get("v1")
+
+
+def test_a_trial_is_withdrawn_by_hand(versions: Registry, home: Path, capsys):
+    assert main(["withdraw"]) == 1
+    assert capsys.readouterr().err == "No version is on trial.\n"
+    trials = Trials(home)
+    trials.begin("v2", "v1")
+    assert main(["withdraw"]) == 0
+    assert capsys.readouterr().out.startswith("v2 is no longer on trial.")
+    ended = trials.of("v2")
+    assert (ended.outcome, ended.reason, trials.running()) == ("withdrawn", "by hand", None)
+    assert main(["withdraw"]) == 1

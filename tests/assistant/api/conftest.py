@@ -1,6 +1,7 @@
 """The API over a scripted engine and a real store, on real sockets."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import openai
 import pytest
 
 from assistant.api import gateway
+from assistant.chat import Chat
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import Fleet
+from assistant.pairs import Pairs
 from assistant.registry import Registry
+from assistant.rollout import Rollout
 from assistant.settings import Settings
+from assistant.trials import Trials
 from tests.serving import eventually, served
 from tests.upstream import Upstream
 
@@ -23,6 +28,7 @@ class Api:
 
     url: str
     store: FeedbackStore
+    trials: Trials
     upstream: Upstream
 
     @property
@@ -44,11 +50,19 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield from running(home, upstream, engine)
 
 
-def running(home: Path, upstream: Upstream, engine: str) -> Iterator[Api]:
-    settings = Settings(home=home, engine_url=(engine,))
-    store = FeedbackStore(settings.database)
-    fleet = Fleet(settings, Registry(home), report=lambda line: None)
-    with served(gateway.build(fleet, store)) as url:
-        started = Api(url, store, upstream)
+def running(home: Path, upstream: Upstream, *engines: str) -> Iterator[Api]:
+    with gateway_over(home, upstream, *engines) as started:
         assert eventually(lambda: started.get("/readyz").status_code == 200)
         yield started
+
+
+@contextmanager
+def gateway_over(home: Path, upstream: Upstream, *engines: str) -> Iterator[Api]:
+    """A gateway that may not be ready yet."""
+    settings = Settings(home=home, engine_url=engines)
+    store = FeedbackStore(settings.database)
+    registry, trials = Registry(home), Trials(home)
+    fleet = Fleet(settings, registry, report=str)
+    rollout = Rollout(fleet, registry, trials, store, report=str)
+    with served(gateway.build(Pairs(Chat(store, fleet), trials), rollout)) as url:
+        yield Api(url, store, trials, upstream)

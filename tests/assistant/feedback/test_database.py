@@ -1,5 +1,6 @@
 """Opening a database: tables as the code knows them, and a sentence for whatever is wrong."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from assistant.feedback import database
 from assistant.feedback.database import open_database
 from assistant.feedback.schema import metadata
 from assistant.feedback.store import FeedbackStore
-from tests.assistant.feedback.said import ANN, ask, raw
+from tests.assistant.feedback.said import ANN, ask, data, raw
 
 OPEN = "import sys; from assistant.feedback.store import FeedbackStore; FeedbackStore(sys.argv[1])"
 
@@ -103,6 +104,47 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
             FeedbackStore(url)
     with FeedbackStore(url) as store:
         assert (raw_version(store), raw(store)) == (head, before)
+
+
+def test_a_store_from_before_there_were_trials_keeps_what_was_said(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = shutil.copytree(database.MIGRATIONS, tmp_path / "migrations")
+    (first / "versions" / "0002_trials.py").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", first)
+        engine = open_database(url)
+    with FeedbackStore(f"sqlite:///{tmp_path}/today.db") as today:
+        talk = ask(today, "One.", "Other.")
+        drawn = today.comparisons.draw(talk.conversation, *talk.answers, "samples", blind=True)
+        today.judgements.compared(ANN, "compare", drawn, "second")
+        said = raw(today)
+    with engine.begin() as connection:
+        columns = sa.inspect(connection).get_columns("comparison")
+        assert "trial" not in [column["name"] for column in columns]
+        for table in metadata.sorted_tables:
+            fields = [column for column in table.c if column.name != "trial"]
+            for row in said[table.name]:
+                values = {column: typed(column, row[column.name]) for column in fields}
+                connection.execute(sa.insert(table).values(values))
+    engine.dispose()
+    with FeedbackStore(url) as store:
+        (comparison,) = raw(store)["comparison"]
+        assert comparison["trial"] is None
+        assert data(store, "preference")[0]["chosen"][0]["content"] == "Other."
+        assert store.comparisons.votes("trial-001", "tiny") == []
+        later = store.comparisons.draw(
+            talk.conversation, *talk.answers, "versions", blind=True, trial="trial-001"
+        )
+        store.judgements.compared(ANN, "compare", later, "first")
+        assert store.comparisons.votes("trial-001", "tiny") == [1.0]
+
+
+def typed(column: sa.Column[object], value: object) -> object:
+    """A value as SQLite has it, in the type of its column."""
+    if isinstance(column.type, sa.JSON):
+        return json.loads(str(value)) if value is not None else None
+    return bool(value) if isinstance(column.type, sa.Boolean) else value
 
 
 def raw_version(store: FeedbackStore) -> str:

@@ -154,7 +154,7 @@ def test_what_is_erased_while_rows_are_read_makes_no_rows(store: FeedbackStore):
 
 def test_erased_messages_cannot_be_judged(store: FeedbackStore):
     talk = _secret_talk(store)
-    comparison = store.judgements.draw(talk.conversation, *talk.answers, "samples", blind=True)
+    comparison = store.comparisons.draw(talk.conversation, *talk.answers, "samples", blind=True)
     store.conversations.erase(talk.conversation, ANN)
     before = raw(store)
     one, other = talk.answers

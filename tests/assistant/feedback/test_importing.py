@@ -9,6 +9,7 @@ import pytest
 
 from assistant.errors import Invalid
 from assistant.feedback.export import write
+from assistant.feedback.importing import Example, read_examples
 from assistant.feedback.rows import SHAPES, Shape
 from assistant.feedback.store import FeedbackStore
 from tests.assistant.feedback.said import ANN, ask, assistant, data, raw, rows, user
@@ -87,6 +88,26 @@ def test_broken_rows_are_named_by_line_and_stop_the_import(store: FeedbackStore,
     for found, expected in zip(report.broken.values(), BROKEN.values(), strict=True):
         assert expected in found
     assert raw(store) == before
+
+
+def test_examples_are_read_line_by_line_without_a_store(tmp_path: Path):
+    file = lines(tmp_path / "rows.jsonl", MESSAGES, "", "broken", PREFERENCE, UNPAIRED)
+    read = dict(read_examples(file))
+    assert list(read) == [1, 3, 4, 5]
+    broken = read.pop(3)
+    assert isinstance(broken, Invalid)
+    assert str(broken) == "not a JSON object"
+    asked = [user("Q?")]
+    assert read == {
+        1: Example(asked, ("A",), "thumb", "up"),
+        4: Example(asked, ("A", "B"), "pair", "first"),
+        5: Example(asked, ("A",), "thumb", "up"),
+    }
+
+
+def test_examples_of_a_file_that_cannot_be_read_are_refused(tmp_path: Path):
+    with pytest.raises(Invalid, match="Cannot read"):
+        next(read_examples(tmp_path / "gone.jsonl"))
 
 
 def test_the_sound_rows_are_imported_if_asked(store: FeedbackStore, tmp_path: Path):

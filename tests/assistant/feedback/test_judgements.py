@@ -102,7 +102,7 @@ def test_a_correction_says_something_new(store: FeedbackStore, text: str, reason
 def test_a_comparison_is_judged_with_its_sides_as_drawn(store: FeedbackStore):
     talk = ask(store, "One.", "Other.")
     one, other = talk.answers
-    drawn = store.judgements.draw(talk.conversation, other, one, "versions", blind=True)
+    drawn = store.comparisons.draw(talk.conversation, other, one, "versions", blind=True)
     given = store.judgements.compared(ANN, "compare", drawn, "first")
     assert given.targets == (Target(other, 0), Target(one, 1))
     assert (given.kind, given.choice, given.comparison_id) == ("pair", "first", drawn)
@@ -164,7 +164,7 @@ def test_judging_somebody_elses_looks_exactly_like_a_missing_one(store: Feedback
     theirs = {
         "one": one,
         "other": other,
-        "comparison": store.judgements.draw(
+        "comparison": store.comparisons.draw(
             talk.conversation, *talk.answers, "samples", blind=True
         ),
         "judgement": store.judgements.thumb(BOB, "chat", one, "up").id,

@@ -4,7 +4,7 @@ import pytest
 
 from assistant.feedback.rows import SHAPES, used_judgements
 from assistant.feedback.store import FeedbackStore
-from tests.assistant.feedback.said import ANN, NOTICE, ask, assistant, data, rows, user
+from tests.assistant.feedback.said import ANN, NOTICE, ask, assistant, data, made, rows, user
 
 QUESTION = user("Why is the sky blue?")
 
@@ -80,6 +80,51 @@ def test_thumbs_up_on_unfinished_answers_are_not_imitated(store: FeedbackStore):
     found = rows(store, "messages")
     assert [r.data["messages"][-1]["content"] for r in found.rows] == ["stop"]
     assert found.left_out == {"unfinished answer: would teach not to stop": 2}
+
+
+@pytest.mark.parametrize(
+    ("finishes", "unfinished"),
+    [
+        (("stop", "stop"), ()),
+        (("length", "stop"), ("chosen",)),
+        (("stop", "interrupted"), ("rejected",)),
+        (("error", "length"), ("chosen", "rejected")),
+    ],
+)
+def test_a_preference_says_which_side_was_cut_off(store: FeedbackStore, finishes, unfinished):
+    talk = ask(store)
+    answers = [
+        store.conversations.add(
+            *(talk.conversation, talk.question, "assistant", f"Number {number}.", "model"),
+            made(finish),
+        ).id
+        for number, finish in enumerate(finishes)
+    ]
+    store.judgements.pair(ANN, "chat", *answers, "first")
+    store.judgements.ranking(ANN, "chat", [[answers[0]], [answers[1]]])
+    assert [row.unfinished for row in rows(store, "preference").rows] == [unfinished] * 2
+
+
+def test_a_single_answer_says_whether_it_was_cut_off(store: FeedbackStore):
+    for finish, choice in (("stop", "up"), ("length", "down"), ("interrupted", "up")):
+        talk = ask(store, finish, finish=finish)
+        store.judgements.thumb(ANN, "chat", talk.answers[0], choice)
+    found = rows(store, "unpaired").rows
+    assert [row.unfinished for row in found] == [(), ("completion",), ("completion",)]
+
+
+def test_what_a_person_wrote_is_whole_and_marked_as_a_correction(store: FeedbackStore):
+    talk = ask(store, "Cut o", finish="length")
+    fixed = store.judgements.correction(ANN, "chat", talk.answers[0], "Whole.").corrected_id
+    praised = ask(store, "Good.")
+    store.judgements.thumb(ANN, "chat", praised.answers[0], "up")
+    (pair,) = rows(store, "preference").rows
+    assert pair.unfinished == ("rejected",)
+    written, thumbed = rows(store, "messages").rows
+    assert (written.corrected, written.data["messages"][-1]["content"]) == (True, "Whole.")
+    assert (thumbed.corrected, thumbed.unfinished) == (False, ())
+    store.judgements.thumb(ANN, "chat", fixed, "up")  # good, but not what was asked to be fixed
+    assert [row.corrected for row in rows(store, "messages").rows] == [True, False, False]
 
 
 def test_identical_texts_teach_nothing(store: FeedbackStore):

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from assistant.feedback.records import REASONS
+from assistant.feedback.records import PAIR_CHOICES, REASONS
 from assistant.page import strings
 from assistant.page.strings import LANGUAGES, STRINGS, preferred, words
+from assistant.trials import Outcome
 
 PAGE = Path(strings.__file__).parent
 
@@ -25,22 +27,40 @@ def test_every_reason_has_words():
         assert all(f"{choice}_{reason}" in STRINGS for reason in reasons)
 
 
+def put_together() -> set[str]:
+    """The keys that the page makes of two parts, such as the outcome of a trial."""
+    checks = ("perplexity", "stopped", "refused", "repetition", "tokens", "pair_accuracy")
+    kinds = (
+        "thumb_up",
+        "thumb_down",
+        "ranking",
+        "correction",
+        *(f"pair_{c}" for c in PAIR_CHOICES),
+    )
+    return {
+        *(f"{choice}_{reason}" for choice in REASONS for reason in REASONS[choice]),
+        *(f"thanks_{choice}" for choice in REASONS),
+        *(f"vote_{choice}" for choice in PAIR_CHOICES),
+        *(f"outcome_{outcome}" for outcome in get_args(Outcome)),
+        *(f"check_{check}" for check in checks),
+        *(f"kind_{kind}" for kind in kinds),
+    }
+
+
 def test_every_string_is_used_and_every_used_string_exists():
     source = "".join(f.read_text() for f in PAGE.glob("*.py") if f.name != "strings.py")
-    used = set(re.findall(r"\bsay\(\s*\"(\w+)\"", source))
-    assert used <= set(STRINGS)
+    used = set(re.findall(r"\bsay\(\s*\"(\w+)\"(?! \+)", source))
+    assert used | put_together() <= set(STRINGS)
     unused = {key for key in STRINGS if not re.search(rf"['\"]{key}['\"]", source)}
-    made = {f"{choice}_{reason}" for choice in REASONS for reason in REASONS[choice]}
-    made |= {"thanks_up", "thanks_down", *(f"vote_{c}" for c in ("first", "second"))}
-    made |= {"vote_tie", "vote_both_bad"}
-    assert unused - made == set()
+    assert unused - put_together() == set()
 
 
 def test_chinese_is_chinese():
-    say = words("zh")
+    english, chinese = words("en"), words("zh")
     for key in STRINGS:
-        if key not in ("title",):
-            assert re.search("[\u4e00-\u9fff]", say(key)), key
+        said = re.sub(r"\{\w+\}", "", english(key))
+        if key not in ("title",) and re.search("[A-Za-z]", said):
+            assert re.search("[\u4e00-\u9fff]", chinese(key)), key
 
 
 @pytest.mark.parametrize(

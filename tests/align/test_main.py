@@ -1,0 +1,109 @@
+"""`align …` as it is typed: help comes at once, and what is wrong is one sentence."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from assistant.registry import Registry
+from assistant.settings import Settings
+from tests.align.conftest import NAME
+from tests.align.lessons import rows, write
+from tests.align.rounds import ROOT
+from tests.test_architecture import HEAVY
+
+QUICK_SECONDS = 0.5
+COMMANDS = ("sft", "dpo", "kto", "round")
+
+
+def align(
+    *arguments: str, home: Path | None = None, largest_file: int | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    ours = {"ASSISTANT_HOME": str(home or "/nonexistent"), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "align", *arguments],
+        cwd=ROOT,
+        env=os.environ | ours,
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+    )
+
+
+def in_one_sentence(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.endswith(".")
+    return last
+
+
+@pytest.mark.parametrize("arguments", [(), *((command,) for command in COMMANDS)], ids=str)
+def test_help_comes_at_once(arguments: tuple[str, ...]):
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = align(*arguments, "--help")
+        seconds.append(time.monotonic() - began)
+        assert done.returncode == 0
+        assert "usage: align" in done.stdout
+    assert min(seconds) < QUICK_SECONDS
+
+
+def test_help_names_every_command_and_every_knob():
+    said = align("--help").stdout
+    assert all(command in said for command in COMMANDS)
+    said = align("dpo", "--help").stdout
+    for knob in ("--base", "--data", "--name", "--seed", "--epochs", "--beta", "--imitate"):
+        assert knob in said
+    assert "--dpo.beta" in align("round", "--help").stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_heavy(command: str):
+    code = (
+        "import sys\nfrom align.__main__ import main\n"
+        f"try:\n    main([{command!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+        f"print(sorted(set(sys.modules) & {set(HEAVY)!r}), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "[]"
+
+
+def test_an_unknown_knob_is_refused_before_anything_is_loaded():
+    began = time.monotonic()
+    done = align("dpo", "--learning-rat", "1")
+    assert done.returncode == 2
+    assert "--learning-rat" in done.stderr
+    assert time.monotonic() - began < 10 * QUICK_SECONDS
+
+
+def test_a_base_that_is_nowhere_is_one_sentence(settings: Settings):
+    said = in_one_sentence(align("sft", "--base", "nothing", home=settings.home))
+    assert said.startswith("'nothing' is neither a version (there are: tiny)")
+
+
+def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(
+    settings: Settings, tmp_path: Path
+):
+    file = write(tmp_path / "rows.jsonl", rows("sft"))
+    command = ("sft", "--data", str(file), "--rank", "4", "--json")
+    said = in_one_sentence(align(*command, home=settings.home, largest_file=500_000))
+    assert said.startswith("Stopped (File too large): free some space")
+    done = align(*command, home=settings.home)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert (made["name"], made["base"]) == ("sft-001", NAME)
+    assert Registry(settings.home).get("sft-001").content_hash == made["content_hash"]
+    assert "sft: finished in" in done.stderr

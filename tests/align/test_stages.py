@@ -1,0 +1,178 @@
+"""Stages: one real training each, from rows to a registered version."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from align.recipes import Job
+from align.stages import learnt_by, make
+from assistant.errors import Invalid
+from assistant.registry import Registry, Version
+from assistant.settings import Settings
+from tests.align.conftest import END, NAME, home_with
+from tests.align.lessons import (
+    LESSONS,
+    STAGES,
+    judge,
+    loaded,
+    logps,
+    recipe,
+    rows,
+    teach,
+    tokens,
+    tree_hash,
+    weights_hash,
+    write,
+)
+
+Taught = Callable[[str], Version]
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@pytest.fixture(scope="module")
+def home(tiny: Version, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One home for this file; every stage registers its version in it."""
+    return home_with(tiny, tmp_path_factory.mktemp("stages") / "home")
+
+
+@pytest.fixture(scope="module")
+def taught(home: Settings) -> Taught:
+    """The version that a stage made; each stage is trained once."""
+    return cache(lambda stage: teach(stage, home))
+
+
+@pytest.fixture(params=STAGES)
+def stage(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def made(taught: Taught, stage: str) -> Version:
+    return taught(stage)
+
+
+def test_only_linear_layers_change_and_all_of_them_do(made: Version, tiny: Version):
+    before, after = (load_file(v.path / "model.safetensors") for v in (tiny, made))
+    assert after.keys() == before.keys()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {name for name in before if name.split(".")[-2] in LINEAR}
+    assert {tensor.dtype for tensor in after.values()} == {torch.bfloat16}
+
+
+def test_the_base_is_left_as_it_was(made: Version, tiny: Version, home: Settings):
+    base = Registry(home.home).get(NAME)
+    assert tree_hash(base.path) == tree_hash(tiny.path)
+    assert made.template_hash == base.template_hash
+
+
+def test_the_version_tells_what_it_was_made_from(made: Version, stage: str, home: Settings):
+    registry = Registry(home.home)
+    assert (made.name, made.base, made.kind) == (f"{stage}-001", NAME, stage)
+    assert f"{stage} on {LESSONS} rows (12 steps" in made.source
+    story = json.loads((made.path / "made" / "training.json").read_text())
+    assert story["base_hash"] == registry.get(NAME).content_hash
+    [told] = story["stages"]
+    assert told["recipe"] == recipe(stage).as_facts()
+    assert (told["stage"], told["rows"], told["seed"]) == (stage, LESSONS, 0)
+    assert told["metrics"]["loss_last"] < told["metrics"]["loss_first"]
+    curve = (made.path / "made" / stage / "curve.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in curve] == list(range(1, 13))
+
+
+def test_nothing_of_the_work_is_left_and_nothing_is_promoted(made: Version, home: Settings):
+    registry = Registry(home.home)
+    assert registry.current is not None
+    assert registry.current.name == NAME
+    assert not list((home.home / "making").iterdir())
+    assert not list(registry.folder.glob(".making-*"))
+    assert not list(made.path.rglob("checkpoint*"))
+
+
+def test_the_merged_weights_answer_as_the_adapter_does(made: Version, stage: str, tiny: Version):
+    adapter = made.path / "made" / stage / "adapter"
+    probe = torch.arange(100, 140)[None]
+    with torch.inference_mode():
+        base = loaded(tiny)(probe).logits
+        tuned = PeftModel.from_pretrained(loaded(tiny), adapter).eval()(probe).logits
+        merged = AutoModelForCausalLM.from_pretrained(made.path).float().eval()(probe).logits
+    learnt = (tuned - base).abs().max()
+    rounding = (merged - tuned).abs().max()  # of weights saved in bf16
+    assert rounding < 0.05 * learnt
+
+
+def test_the_same_seed_makes_the_same_weights_and_another_does_not(
+    made: Version, stage: str, home: Settings
+):
+    again = teach(stage, home, name=f"{stage}-again")
+    assert weights_hash(again.path) == weights_hash(made.path)
+    if stage == "sft":  # one more training says it for all: the seed goes the same way
+        other = teach(stage, home, seed=1, name="other")
+        assert weights_hash(other.path) != weights_hash(made.path)
+
+
+def test_sft_makes_answers_and_their_end_likelier(taught: Taught, tiny: Version):
+    before, after = loaded(tiny), loaded(taught("sft"))
+    for row in tokens(tiny, "sft"):
+        start = next(i for i, label in enumerate(row["labels"]) if label != -100)
+        answer = [label for label in row["labels"] if label != -100]
+        assert answer[-1] == END
+        old, new = (logps(m, row["input_ids"][:start], answer) for m in (before, after))
+        assert new[-1] > old[-1]
+        assert new.sum() > old.sum()
+
+
+def test_dpo_prefers_the_better_answer_more_than_before(taught: Taught, tiny: Version):
+    before, after = loaded(tiny), loaded(taught("dpo"))
+    for row in tokens(tiny, "dpo"):
+        old, new = (
+            logps(m, row["prompt_ids"], row["chosen_ids"]).sum()
+            - logps(m, row["prompt_ids"], row["rejected_ids"]).sum()
+            for m in (before, after)
+        )
+        assert new > old
+
+
+def test_kto_does_more_of_the_good_and_less_of_the_bad(taught: Taught, tiny: Version):
+    before, after = loaded(tiny), loaded(taught("kto"))
+    for row in tokens(tiny, "kto"):
+        old, new = (
+            logps(m, row["prompt_ids"], row["completion_ids"]).sum() for m in (before, after)
+        )
+        assert (new > old) == row["label"]
+
+
+def test_a_version_learns_from_the_store_and_names_its_judgements(settings: Settings):
+    judge(settings, ups=8, downs=1, corrections=1)
+    made = make("sft", Job(), recipe("sft", epochs=1), settings, lambda line: None)
+    registry = Registry(settings.home)
+    learnt = learnt_by(made, registry)
+    assert len(learnt) == 9  # eight thumbs up and the correction
+    assert learnt_by(registry.get(NAME), registry) == frozenset()
+    story = json.loads((made.path / "made" / "training.json").read_text())
+    assert story["stages"][0]["left_out"] == {"thumb: shows no answer worth imitating": 1}
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_trained(
+    settings: Settings, tmp_path: Path
+):
+    file = write(tmp_path / "rows.jsonl", rows("sft"))
+    with pytest.raises(Invalid, match="There is a version 'tiny' already"):
+        make("sft", Job(data=(str(file),), name=NAME), recipe("sft"), settings, print)
+    assert not (settings.home / "making").exists()
+
+
+def test_nothing_to_learn_from_is_said_with_the_reason(settings: Settings, tmp_path: Path):
+    file = write(tmp_path / "rows.jsonl", rows("sft"))
+    with pytest.raises(Invalid, match=f"{LESSONS} longer than 5 tokens"):
+        make("sft", Job(data=(str(file),)), recipe("sft", longest=5), settings, print)
+    with pytest.raises(Invalid, match="none was given"):
+        make("sft", Job(), recipe("sft"), settings, print)
+    assert [v.name for v in Registry(settings.home).versions()] == [NAME]

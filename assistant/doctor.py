@@ -24,10 +24,11 @@ def examine(settings: Settings) -> Iterator[str]:
     """Lines for people: what is there, and `!` lines saying what to do."""
     yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     yield _packages()
-    yield from _engine(settings)
-    yield from _versions(settings)
-    yield from _store(settings)
-    yield from _disk(settings)
+    for part in (_engine, _versions, _trial, _store, _disk):
+        try:
+            yield from part(settings)
+        except AssistantError as error:  # one part that is broken hides none of the others
+            yield f"! {error}"
 
 
 def _packages() -> str:
@@ -62,10 +63,13 @@ def _versions(settings: Settings) -> Iterator[str]:
             yield f"  {version.name}: {len(version.files)} files as registered"
         except AssistantError as error:
             yield f"! {error}"
-    if trial := Trials(settings.home).running():
-        yield f"trial: {trial.candidate} against {trial.against}, since {trial.began_at}"
     if current is None:
         yield f"  (the first start makes {EMBEDDED})"
+
+
+def _trial(settings: Settings) -> Iterator[str]:
+    if trial := Trials(settings.home).running():
+        yield f"trial: {trial.candidate} against {trial.against}, since {trial.began_at}"
 
 
 def _store(settings: Settings) -> Iterator[str]:

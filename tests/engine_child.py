@@ -1,4 +1,7 @@
-"""A scripted engine as a child process: takes vLLM's flags, and dies when its orders say so."""
+"""A scripted engine as a child process: takes vLLM's flags, and dies when its orders say so.
+
+Told to end, it drops what it was answering at once: waiting for answers is up to its parent.
+"""
 
 import os
 import sys
@@ -12,7 +15,7 @@ from tests.upstream import Upstream
 
 
 def main() -> None:
-    """Serve on the socket; the folder of the model may hold `die-at-start` or `die-when-asked`."""
+    """Serve on the socket; the folder of the model may hold `die-at-start` or `die-now`."""
     flags = dict(zip(sys.argv[2:], sys.argv[3:], strict=False))
     folder = Path(flags["--model"])
     if (folder / "die-at-start").exists():
@@ -27,7 +30,7 @@ def main() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     app = Upstream(flags["--served-model-name"]).app
-    uvicorn.run(app, uds=flags["--uds"], log_level="error")
+    uvicorn.run(app, uds=flags["--uds"], log_level="error", timeout_graceful_shutdown=0)
 
 
 if __name__ == "__main__":

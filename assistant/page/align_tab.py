@@ -113,13 +113,17 @@ class AlignTab:
         say = self._say
         rows = "".join(
             f"| {say('check_' + c['name'])} | {c['before']:.3g} | {c['after']:.3g} | "
-            f"{c['low']:+.3g} … {c['high']:+.3g} | {say('check_harm') if c['harm'] else ''} |\n"
+            f"{_change(c)} | {self._remark(c)} |\n"
             for c in outcome["checks"]
         )
         head = say("check_head")
         state = "round_refused" if outcome["state"] == "refused" else "round_on_trial"
         told = say(state, name=outcome["candidate"], reasons="; ".join(outcome["reasons"]))
         return f"{told}\n\n{head}\n|---|---|---|---|---|\n{rows}"
+
+    def _remark(self, check: dict[str, Any]) -> str:
+        harm = self._say("check_harm") if check["harm"] else ""
+        return f"{harm} {check['says'] if check['name'] == 'pair_accuracy' else ''}".strip()
 
     async def _on_trial(self) -> str:
         trial = await attempt(self._desk.pairs.trials.running)
@@ -144,6 +148,15 @@ def trial_in_words(trial: Trial, verdict: Verdict, say: Any) -> str:
     )
     more = say("trial_more", more=verdict.more) if verdict.more else say("trial_open")
     return f"{head} {score} {more}"
+
+
+def _change(check: dict[str, Any]) -> str:
+    """The 95 % interval of a change; of the share itself for pairs, where chance is the start."""
+    if check["name"] == "pair_accuracy":
+        return f"{check['low']:.0%} … {check['high']:.0%}"
+    if check["name"] == "perplexity":
+        return f"{check['low']:+.1%} … {check['high']:+.1%}"
+    return f"{check['low']:+.3g} … {check['high']:+.3g}"
 
 
 def _plot(latest: RoundView | None, name: str) -> Any:

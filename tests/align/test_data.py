@@ -99,6 +99,15 @@ def test_a_file_of_another_shape_is_counted_with_its_kind(tmp_path: Path):
     assert found.left_out == {"thumbs.jsonl: thumb, not of the shape preference": 4}
 
 
+def test_only_good_answers_of_a_file_are_imitated(tmp_path: Path):
+    found = data.from_file("messages", write(tmp_path / "thumbs.jsonl", rows("kto", 4)))
+    assert [row.data["messages"][-1]["content"] for row in found.rows] == [
+        "The number is 1, my friend.",
+        "The number is 3, my friend.",
+    ]
+    assert found.left_out == {"thumbs.jsonl: thumb, not of the shape messages": 2}
+
+
 def test_a_missing_file_is_said(tmp_path: Path):
     with pytest.raises(Invalid, match="Cannot read"):
         data.gather("preference", [str(tmp_path / "none.jsonl")], "sqlite://")

@@ -156,6 +156,7 @@ def test_killed_anywhere_a_round_ends_as_if_it_had_not_been(home: Settings, fini
     checkpoint = place / ".dpo" / "model" / "made" / "checkpoints" / "checkpoint-10"
     killed_when(checkpoint / "trainer_state.json", home)
     assert not (place / "dpo").exists()
+    mark(place / ".dpo" / "model" / "made" / "curve.jsonl")
 
     said = killed_when(place / ".register", home)
     assert "dpo: finished" in said
@@ -176,12 +177,25 @@ def test_killed_anywhere_a_round_ends_as_if_it_had_not_been(home: Settings, fini
     assert one.content_hash == other.content_hash
     for stage in ("dpo", "kto"):
         assert curve(one, stage) == curve(other, stage)
+    assert "kept" in lines(one, "dpo")[0]  # what was learnt before the kill was not learnt again
     assert len(Trials(home.home).all()) == 1
 
 
+def mark(curve: Path) -> None:
+    """Mark the first step of a curve, and add one that no checkpoint knows."""
+    first, *others = curve.read_text().splitlines()
+    first = json.dumps(json.loads(first) | {"kept": True})
+    beyond = json.dumps({"step": 99, "loss": 0.0, "grad_norm": 0.0})
+    curve.write_text("\n".join([first, *others, beyond, ""]))
+
+
+def lines(version: Version, stage: str) -> list[dict]:
+    text = (version.path / "made" / stage / "curve.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def curve(version: Version, stage: str) -> list[tuple[int, float, float]]:
-    lines = (version.path / "made" / stage / "curve.jsonl").read_text().splitlines()
-    return [(e["step"], e["loss"], e["grad_norm"]) for e in map(json.loads, lines)]
+    return [(e["step"], e["loss"], e["grad_norm"]) for e in lines(version, stage)]
 
 
 def test_harm_keeps_a_candidate_from_trial(measured_home: Settings, tmp_path: Path):

@@ -30,6 +30,14 @@ def judged(home: Path) -> Path:
     return home
 
 
+@pytest.fixture
+def versions(home: Path, model_folder) -> Registry:
+    registry = Registry(home)
+    for name in ("v1", "v2"):
+        registry.register(name, model_folder(name), kind="dpo", source="round")
+    return registry
+
+
 def test_help_answers_at_once():
     started = time.monotonic()
     said = subprocess.run(
@@ -102,20 +110,24 @@ def test_the_doctor_finds_what_is_wrong(home: Path, model_folder, capsys):
     assert any("damaged" in line for line in sick)
 
 
+def test_the_doctor_names_the_trial_and_looks_on_where_one_part_is_broken(versions, home, capsys):
+    trial = Trials(home).begin("v2", "v1")
+    assert main(["doctor"]) == 0
+    assert f"trial: v2 against v1, since {trial.began_at}" in capsys.readouterr().out
+    (Trials(home).folder / f"{trial.id}.json").write_text("{half")
+    (versions.folder / "v1" / "card.json").write_text("{half")
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for words in ("trial-001.json is unreadable", "card.json is unreadable", "GiB free for"):
+        assert words in said
+
+
 def test_an_error_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setenv("ASSISTANT_DATABASE_URL", "mysql://user:secret@host/name")
     assert main(["feedback", "stats"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "secret" not in said
-
-
-@pytest.fixture
-def versions(home: Path, model_folder) -> Registry:
-    registry = Registry(home)
-    for name in ("v1", "v2"):
-        registry.register(name, model_folder(name), kind="dpo", source="round")
-    return registry
 
 
 def test_a_version_is_promoted_and_rolled_back(versions: Registry, capsys):

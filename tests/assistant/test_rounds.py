@@ -120,9 +120,10 @@ def test_a_finished_round_shows_its_outcome(rounds: Rounds):
 
 
 def test_the_newest_round_is_shown_and_one_being_prepared_is_not(rounds: Rounds):
+    begin(rounds, ".round-001")
+    assert rounds.latest() is None
     for name in ("round-001", "round-002", "round-010"):
         begin(rounds, name)
-    begin(rounds, ".round-011")
     assert rounds.latest().name == "round-010"
 
 

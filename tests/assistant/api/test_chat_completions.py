@@ -122,7 +122,7 @@ def test_a_client_that_leaves_frees_the_engine(api: Api, stream: bool):
         httpx.stream("POST", api.url + PATH, json=says("stall", stream=stream), timeout=0.5) as r,
     ):
         next(r.iter_lines())
-        assert api.upstream.running == 1
+        assert eventually(lambda: api.upstream.running == 1)
     assert eventually(lambda: api.upstream.running == 0)
 
 

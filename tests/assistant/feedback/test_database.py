@@ -1,6 +1,5 @@
 """Opening a database: tables as the code knows them, and a sentence for whatever is wrong."""
 
-import json
 import shutil
 import sqlite3
 import subprocess
@@ -106,6 +105,12 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
         assert (raw_version(store), raw(store)) == (head, before)
 
 
+COMPARED = """
+INSERT INTO comparison (id, conversation_id, first_id, second_id, drawn, blind, created_at)
+VALUES ('cmp_old', :conversation, :first, :second, 'samples', true, 1)
+"""
+
+
 def test_a_store_from_before_there_were_trials_keeps_what_was_said(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -113,38 +118,25 @@ def test_a_store_from_before_there_were_trials_keeps_what_was_said(
     (first / "versions" / "0002_trials.py").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(database, "MIGRATIONS", first)
-        engine = open_database(url)
-    with FeedbackStore(f"sqlite:///{tmp_path}/today.db") as today:
-        talk = ask(today, "One.", "Other.")
-        drawn = today.comparisons.draw(talk.conversation, *talk.answers, "samples", blind=True)
-        today.judgements.compared(ANN, "compare", drawn, "second")
-        said = raw(today)
-    with engine.begin() as connection:
-        columns = sa.inspect(connection).get_columns("comparison")
-        assert "trial" not in [column["name"] for column in columns]
-        for table in metadata.sorted_tables:
-            fields = [column for column in table.c if column.name != "trial"]
-            for row in said[table.name]:
-                values = {column: typed(column, row[column.name]) for column in fields}
-                connection.execute(sa.insert(table).values(values))
-    engine.dispose()
+        with FeedbackStore(url) as old:
+            talk = ask(old, "One.", "Other.")
+            shown = dict(zip(("first", "second"), talk.answers, strict=True))
+            old.judgements.pair(ANN, "compare", *talk.answers, "second")
+            with old.engine.connect() as connection:
+                connection.execute(sa.text(COMPARED), shown | {"conversation": talk.conversation})
+                connection.execute(sa.text("UPDATE judgement SET comparison_id = 'cmp_old'"))
+            before = raw(old)
+            assert "trial" not in before["comparison"][0]
     with FeedbackStore(url) as store:
-        (comparison,) = raw(store)["comparison"]
-        assert comparison["trial"] is None
+        assert raw(store).pop("comparison") == [before.pop("comparison")[0] | {"trial": None}]
+        assert {name: raw(store)[name] for name in before} == before
         assert data(store, "preference")[0]["chosen"][0]["content"] == "Other."
         assert store.comparisons.votes("trial-001", "tiny") == []
-        later = store.comparisons.draw(
+        drawn = store.comparisons.draw(
             talk.conversation, *talk.answers, "versions", blind=True, trial="trial-001"
         )
-        store.judgements.compared(ANN, "compare", later, "first")
+        store.judgements.compared(ANN, "compare", drawn, "first")
         assert store.comparisons.votes("trial-001", "tiny") == [1.0]
-
-
-def typed(column: sa.Column[object], value: object) -> object:
-    """A value as SQLite has it, in the type of its column."""
-    if isinstance(column.type, sa.JSON):
-        return json.loads(str(value)) if value is not None else None
-    return bool(value) if isinstance(column.type, sa.Boolean) else value
 
 
 def raw_version(store: FeedbackStore) -> str:

@@ -33,6 +33,7 @@ class Pairs:
     def __init__(self, chat: Chat, trials: Trials) -> None:
         self.chat = chat
         self.trials = trials
+        self._standing: tuple[tuple[str, int], Verdict] | None = None
 
     def draw_sides(self, wanted: Kind | None = None) -> Sides:
         """The two versions of the running trial if both can answer, else two samples.
@@ -52,7 +53,12 @@ class Pairs:
 
     def standing(self, trial: Trial) -> Verdict:
         """What the votes of a trial say so far."""
-        return judge(self.chat.store.comparisons.votes(trial.id, trial.candidate))
+        comparisons = self.chat.store.comparisons
+        counted = (trial.id, comparisons.latest_judgement())
+        if self._standing is None or self._standing[0] != counted:
+            votes = comparisons.votes(trial.id, trial.candidate)
+            self._standing = counted, judge(votes)
+        return self._standing[1]
 
     async def stream(
         self, question: Message, sampling: Sampling, sides: Sides

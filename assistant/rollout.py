@@ -6,6 +6,7 @@ tokens, lets new questions go there, and ends the old engine after its last answ
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -65,6 +66,8 @@ class Rollout:
                 if str(error) != self._complaint:  # said once, tried again every second
                     self._report(str(error))
                 self._complaint = str(error)
+            except Exception:  # this loop must outlive whatever it meets
+                logging.getLogger(__name__).exception("Following promotions failed")
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def step(self) -> None:

@@ -1,6 +1,7 @@
 """Stages: one real training each, from rows to a registered version."""
 
 import json
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from align.recipes import Job
 from align.stages import learnt_by, make
+from align.training import arranged
 from assistant.errors import Invalid
 from assistant.registry import Registry, Version
 from assistant.settings import Settings
@@ -34,6 +36,7 @@ from tests.align.lessons import (
 
 Taught = Callable[[str], Version]
 
+SIDES = ("chosen", "rejected")
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -129,15 +132,26 @@ def test_sft_makes_answers_and_their_end_likelier(taught: Taught, tiny: Version)
         assert new.sum() > old.sum()
 
 
-def test_dpo_prefers_the_better_answer_more_than_before(taught: Taught, tiny: Version):
+def test_dpo_prefers_the_better_answer_and_makes_it_likelier(taught: Taught, tiny: Version):
     before, after = loaded(tiny), loaded(taught("dpo"))
     for row in tokens(tiny, "dpo"):
         old, new = (
-            logps(m, row["prompt_ids"], row["chosen_ids"]).sum()
-            - logps(m, row["prompt_ids"], row["rejected_ids"]).sum()
+            [logps(m, row["prompt_ids"], row[f"{side}_ids"]).sum() for side in SIDES]
             for m in (before, after)
         )
-        assert new > old
+        assert new[0] > old[0]
+        assert new[0] - new[1] > old[0] - old[1]
+
+
+def test_dpo_begins_without_a_preference_and_imitates_the_better_answer_a_little(
+    taught: Taught, tiny: Version
+):
+    batch = arranged(tokens(tiny, "dpo"), recipe("dpo").batch, seed=0)[: recipe("dpo").batch]
+    model = loaded(tiny)
+    likelihood = torch.cat([logps(model, row["prompt_ids"], row["chosen_ids"]) for row in batch])
+    story = json.loads((taught("dpo").path / "made" / "training.json").read_text())
+    expected = math.log(2) - 0.3 * float(likelihood.mean())
+    assert story["stages"][0]["metrics"]["loss_first"] == pytest.approx(expected, rel=2e-3)
 
 
 def test_kto_does_more_of_the_good_and_less_of_the_bad(home: Settings, tiny: Version):

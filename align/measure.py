@@ -127,7 +127,7 @@ def repetition(words: Sequence[str]) -> float:
 
 
 def _questions_hash() -> str:
-    texts = "\n".join([*harm_questions(), *plain_paragraphs()])
+    texts = "\n".join([json.dumps(SAMPLING), *harm_questions(), *plain_paragraphs()])
     return hashlib.sha256(texts.encode()).hexdigest()[:8]
 
 

@@ -104,7 +104,9 @@ def register(
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
     with registry.staging() as made:
-        shutil.copytree(trained[-1].model, made, dirs_exist_ok=True)
+        shutil.copytree(
+            trained[-1].model, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MADE)
+        )
         for one in trained:
             shutil.copytree(one.model / MADE, made / MADE / one.story["stage"], dirs_exist_ok=True)
         write_synced(made / MADE / STORY, json.dumps(story, indent=2))
@@ -116,6 +118,13 @@ def register(
             base=base.name,
             facts=_facts(base, story),
         )
+
+
+def drop_weights(model: Path) -> None:
+    """Free the disk of a model that was only a step on the way; its adapter and curve stay."""
+    for file in model.iterdir():
+        if file.is_file():
+            file.unlink()
 
 
 def learnt_by(version: Version, registry: Registry) -> frozenset[str]:

@@ -77,12 +77,21 @@ def train(
 
 
 def arranged(rows: Sequence[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
-    """Rows in batches of similar `length`, to pad little; the batches in random order."""
+    """Rows in batches of similar `length`, to pad little, the batches in random order.
+
+    Rows with a `label` are mixed so that each batch holds both verdicts in proportion; a batch that
+    is not full comes last.
+    """
     shuffled = random.Random(seed).sample(list(rows), len(rows))
-    by_length = sorted(shuffled, key=lambda row: row["length"])
-    batches = [by_length[i : i + batch] for i in range(0, len(by_length), batch)]
+    kinds: dict[Any, list[dict[str, Any]]] = {}
+    for row in sorted(shuffled, key=lambda row: row["length"]):
+        kinds.setdefault(row.get("label"), []).append(row)
+    placed = [(i / len(kind), row) for kind in kinds.values() for i, row in enumerate(kind)]
+    ordered = [row for _, row in sorted(placed, key=lambda one: one[0])]
+    batches = [ordered[i : i + batch] for i in range(0, len(ordered), batch)]
     random.Random(seed + 1).shuffle(batches)
-    return [row for batch in batches for row in batch]
+    batches.sort(key=lambda one: len(one) < batch)
+    return [row for one in batches for row in one]
 
 
 def load(folder: Path, dtype: Any = "auto") -> Any:
@@ -112,7 +121,6 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
         "num_train_epochs": recipe.epochs,
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": 2,
         "weight_decay": 0.0,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": recipe.batch // micro,

@@ -55,7 +55,7 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """Every registered version, oldest first."""
-        cards = self.folder.glob("*/card.json")
+        cards = self.folder.glob("[!.]*/card.json")
         return sorted((_read_card(card) for card in cards), key=lambda v: (v.created_at, v.name))
 
     def get(self, name: str) -> Version:

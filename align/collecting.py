@@ -1,0 +1,120 @@
+"""The beginning of a round: a folder with the rows it learns from, and the end of those rows."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from align import data
+from align.objectives import Chosen, choose, need
+from align.recipes import Round
+from align.stages import learnt_by
+from align.steps import Report
+from assistant.errors import Invalid
+from assistant.feedback.rows import SHAPES, build
+from assistant.feedback.store import FeedbackStore
+from assistant.registry import Registry, write_synced
+from assistant.settings import Settings
+from assistant.sources import resolve_now
+from assistant.trials import Trials
+
+OUTCOME = "outcome.json"
+BEGUN = "begun.json"
+HELD_OUT = 0.1
+
+
+def unfinished(rounds: Path) -> Path | None:
+    """The round that was begun and not brought to an end, if any."""
+    begun = sorted(rounds.glob(f"round-*/{BEGUN}"))
+    return next((f.parent for f in begun if not (f.parent / OUTCOME).is_file()), None)
+
+
+def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Path:
+    """A folder for a new round, holding its rows; refused if nothing new could come of it."""
+    registry = Registry(settings.home)
+    if busy := Trials(settings.home).running():
+        raise Invalid(
+            f"{busy.candidate} is on trial; people's votes decide it first. See the Versions tab, "
+            "or end it with `assistant withdraw`."
+        )
+    base = resolve_now(knobs.base, registry, report)
+    registry.verify(base)
+    learnt = learnt_by(base, registry)
+    with FeedbackStore(settings.database) as store:
+        snapshot = store.snapshot()
+    rows = {shape: data.without(build(shape, snapshot), learnt) for shape in SHAPES}
+    chosen = choose(rows)
+    begun = {
+        "base": base.name,
+        "base_hash": base.content_hash,
+        "seed": knobs.seed,
+        "data": {stage: data.digest(found) for stage, found in chosen.rows.items()},
+        "recipes": {stage: knobs.recipe(stage).as_facts() for stage in chosen.rows},
+    }
+    _refuse_the_same(rounds, begun)
+    need(chosen)
+    folder = rounds / _next_name(rounds, registry)
+    scratch = rounds / f".{folder.name}"
+    shutil.rmtree(scratch, ignore_errors=True)  # rows of a run that was killed here
+    scratch.mkdir()
+    _save(chosen, scratch, knobs.seed)
+    write_synced(scratch / BEGUN, json.dumps(begun, indent=2))
+    scratch.rename(folder)
+    return folder
+
+
+def _next_name(rounds: Path, registry: Registry) -> str:
+    """One that neither a round nor a version has: what a removed round made is still there."""
+    taken = [*rounds.glob("round-*"), *registry.folder.glob("round-*")]
+    numbers = [int(end) for place in taken if (end := place.name.split("-")[-1]).isdigit()]
+    return f"round-{max(numbers, default=0) + 1:03}"
+
+
+def _refuse_the_same(rounds: Path, begun: dict[str, Any]) -> None:
+    for file in sorted(rounds.glob(f"round-*/{BEGUN}")):
+        if json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(begun)):
+            raise Invalid(
+                f"Nothing was said since {file.parent.name}: the same base, rows and recipe. Give "
+                "more judgements, or change the --seed or the recipe."
+            )
+
+
+def _save(chosen: Chosen, folder: Path, seed: int) -> None:
+    """Write each stage's rows and those held out, with their hashes and what was left out."""
+    notes: dict[str, Any] = {"given": chosen.given, "left_out": chosen.left_out, "stages": {}}
+    for stage, rows in chosen.rows.items():
+        learn, held_out = data.split(rows, HELD_OUT if stage == "dpo" else 0.0, seed)
+        notes["stages"][stage] = {
+            "rows": len(learn),
+            "sha256": data.save(learn, folder / f"{stage}.jsonl"),
+            "held_out": len(held_out),
+            "held_out_sha256": data.save(held_out, folder / f"{stage}.held-out.jsonl"),
+        }
+    write_synced(folder / "data.json", json.dumps(notes, indent=2))
+
+
+def forgotten(folder: Path, settings: Settings) -> bool:
+    """Whether something that an unfinished round learns from was taken back or deleted."""
+    used = {j for file in _row_files(folder) for row in data.load(file) for j in row.judgement_ids}
+    with FeedbackStore(settings.database) as store:
+        snapshot = store.snapshot()
+    usable = {
+        j for shape in SHAPES for row in build(shape, snapshot).rows for j in row.judgement_ids
+    }
+    return not used <= usable
+
+
+def forget(folder: Path) -> None:
+    """Keep of a finished round's rows only which judgements they came from.
+
+    What people said stays in the store alone, so that deleting it there deletes it everywhere; the
+    hashes of the rows are in data.json.
+    """
+    for file in _row_files(folder):
+        ids = [{"judgement_ids": row.judgement_ids} for row in data.load(file)]
+        write_synced(file.with_suffix(".judgements"), "".join(json.dumps(i) + "\n" for i in ids))
+        file.unlink()
+
+
+def _row_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jsonl"))

@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from align.recipes import DPO, KTO, SFT, Job, Recipe, Round
 from assistant.errors import AssistantError
 from assistant.settings import Settings, from_environment
+from assistant.terminal import nobody_reads
 
 NICENESS = 19
 # Read when OpenMP is loaded: threads that wait for each other sleep instead of spinning, so that
@@ -24,63 +25,32 @@ GENTLE = {
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+Asked = tyro.conf.OmitArgPrefixes[Job]
+AsJson = Annotated[bool, tyro.conf.arg(help="Print the outcome as JSON.")]
 commands = tyro.extras.SubcommandApp()
 
 
 @commands.command
-def sft(
-    job: tyro.conf.OmitArgPrefixes[Job],
-    recipe: tyro.conf.OmitArgPrefixes[SFT],
-    *,
-    json: bool = False,
-) -> None:
-    """Learn to imitate good answers.
-
-    Args:
-        job: What is asked for.
-        recipe: The knobs.
-        json: Print the version's card as JSON.
-    """
+def sft(job: Asked, recipe: tyro.conf.OmitArgPrefixes[SFT], *, json: AsJson = False) -> None:
+    """Learn to imitate good answers."""
     _make("sft", job, recipe, json)
 
 
 @commands.command
-def dpo(
-    job: tyro.conf.OmitArgPrefixes[Job],
-    recipe: tyro.conf.OmitArgPrefixes[DPO],
-    *,
-    json: bool = False,
-) -> None:
-    """Learn to prefer the better of two answers.
-
-    Args:
-        job: What is asked for.
-        recipe: The knobs.
-        json: Print the version's card as JSON.
-    """
+def dpo(job: Asked, recipe: tyro.conf.OmitArgPrefixes[DPO], *, json: AsJson = False) -> None:
+    """Learn to prefer the better of two answers."""
     _make("dpo", job, recipe, json)
 
 
 @commands.command
-def kto(
-    job: tyro.conf.OmitArgPrefixes[Job],
-    recipe: tyro.conf.OmitArgPrefixes[KTO],
-    *,
-    json: bool = False,
-) -> None:
-    """Learn from single thumbs, up and down.
-
-    Args:
-        job: What is asked for.
-        recipe: The knobs.
-        json: Print the version's card as JSON.
-    """
+def kto(job: Asked, recipe: tyro.conf.OmitArgPrefixes[KTO], *, json: AsJson = False) -> None:
+    """Learn from single thumbs, up and down."""
     _make("kto", job, recipe, json)
 
 
 @commands.command(name="round")
 def round_(
-    sft: SFT, dpo: DPO, kto: KTO, *, base: str = "current", seed: int = 0, json: bool = False
+    sft: SFT, dpo: DPO, kto: KTO, *, base: str = "current", seed: int = 0, json: AsJson = False
 ) -> None:
     """Turn what people said into a candidate, check it for harm, and put it on trial.
 
@@ -90,7 +60,6 @@ def round_(
         kto: How lone thumbs are learnt.
         base: What to start from.
         seed: Everything random follows from it.
-        json: Print the outcome as JSON.
     """
     from align import round as rounds
 
@@ -116,9 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _be_gentle()
     try:
         commands.cli(prog="align", args=given)
+        sys.stdout.flush()
     except AssistantError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        return nobody_reads()
     except OSError as error:
         print(
             f"Stopped ({error.strerror or error}): free some space or make the home writable, then "

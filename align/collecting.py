@@ -10,10 +10,11 @@ from align.objectives import Chosen, choose, need
 from align.recipes import Round
 from align.stages import learnt_by
 from align.steps import Report
+from assistant.disk import write_synced
 from assistant.errors import Invalid
 from assistant.feedback.rows import SHAPES, build
 from assistant.feedback.store import FeedbackStore
-from assistant.registry import Registry, write_synced
+from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.sources import resolve_now
 from assistant.trials import Trials

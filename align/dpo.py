@@ -7,7 +7,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from align.recipes import DPO
-from align.training import lora, train
+from align.training import TakesTokens, lora, train
 
 
 def run(
@@ -35,8 +35,5 @@ def run(
     return train(build, recipe, seed, base, rows, out)
 
 
-class _Trainer(DPOTrainer):  # type: ignore[misc]
-    """Takes rows that are token ids already: rendering is written once, in align.rendering."""
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        return dataset
+class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
+    """DPO on rows of token ids."""

@@ -7,7 +7,7 @@ from datasets import Dataset
 from trl import KTOConfig, KTOTrainer
 
 from align.recipes import KTO
-from align.training import lora, train
+from align.training import TakesTokens, lora, train
 
 
 def run(
@@ -39,8 +39,5 @@ def run(
     return train(build, recipe, seed, base, rows, out)
 
 
-class _Trainer(KTOTrainer):  # type: ignore[misc]
-    """Takes rows that are token ids already: rendering is written once, in align.rendering."""
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        return dataset
+class _Trainer(TakesTokens, KTOTrainer):  # type: ignore[misc]
+    """KTO on rows of token ids."""

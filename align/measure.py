@@ -13,7 +13,8 @@ from align.rendering import tokenizer_of
 from align.sampling import Sampled, sample
 from align.training import load
 from assistant import prompts
-from assistant.registry import Version, write_synced
+from assistant.disk import write_synced
+from assistant.registry import Version
 
 SAMPLING = {"max_tokens": 256, "temperature": 0.7, "top_p": 0.95}
 NGRAM = 4

@@ -20,9 +20,10 @@ from align.recipes import DPO, KTO, SFT, Recipe, Round
 from align.rendering import tokenizer_of
 from align.stages import Trained, drop_weights, register, train
 from align.steps import Report, Steps
+from assistant.disk import write_synced
 from assistant.errors import AssistantError, Invalid
 from assistant.feedback.rows import Row
-from assistant.registry import Registry, Version, write_synced
+from assistant.registry import Registry, Version
 from assistant.settings import Settings
 from assistant.trials import Trials
 

@@ -19,11 +19,8 @@ def run(
     """
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
-        config = SFTConfig(
-            **arguments,
-        )
         return SFTTrainer(
-            model, args=config, train_dataset=dataset, processing_class=tokenizer,
+            model, args=SFTConfig(**arguments), train_dataset=dataset, processing_class=tokenizer,
             peft_config=lora(recipe),
         )  # fmt: skip
 

@@ -19,9 +19,10 @@ from align.recipes import Job, Recipe
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
 from align.training import MADE
+from assistant.disk import write_synced
 from assistant.errors import Invalid
 from assistant.feedback.rows import Row, Shape, used_judgements
-from assistant.registry import Registry, Version, write_synced
+from assistant.registry import Registry, Version
 from assistant.settings import Settings
 from assistant.sources import resolve_now
 

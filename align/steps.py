@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assistant.disk import write_synced
 from assistant.errors import Invalid
-from assistant.registry import write_synced
 
 NOTE = "step.json"
 INPUTS = "inputs.json"

@@ -209,6 +209,13 @@ def check_adapter(adapter: Path) -> None:
         )
 
 
+class TakesTokens:
+    """Makes a TRL trainer take rows of token ids: rendering is written once, in align.rendering."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Writes the curve as it grows, reports progress, and stops a loss that is not a number."""
 

@@ -11,6 +11,7 @@ import tyro
 
 from assistant.errors import AssistantError, NotFound
 from assistant.settings import Settings, from_environment
+from assistant.terminal import nobody_reads
 
 if TYPE_CHECKING:
     from assistant.feedback.store import FeedbackStore
@@ -174,9 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.execv(sys.executable, [sys.executable, str(APP), *given[1:]])
     try:
         code: int | None = commands.cli(prog="assistant", args=given)
+        sys.stdout.flush()
     except AssistantError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        return nobody_reads()
     return code or 0
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Status:
     since: float
 
 
-class Engine:
+class Engine(ABC):
     """What the gateway needs of an engine: a version, a status, and a way to ask it."""
 
     def __init__(self, version: Version, url: str) -> None:
@@ -52,9 +53,9 @@ class Engine:
         self.status = Status("loading", "starting", time.monotonic())
         self._session: aiohttp.ClientSession | None = None
 
+    @abstractmethod
     async def start(self) -> None:
         """Begin serving in the background; returns at once."""
-        raise NotImplementedError
 
     async def stop(self) -> None:
         """Stop serving and free everything."""

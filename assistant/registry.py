@@ -4,14 +4,13 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assistant.disk import scratch, sync_folder, write_synced
 from assistant.errors import ModelError, NotFound
 
 NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
@@ -80,16 +79,9 @@ class Registry:
         """Whether a version of that name is registered."""
         return bool(NAME.match(name)) and (self.folder / name / "card.json").is_file()
 
-    @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self) -> AbstractContextManager[Path]:
         """A scratch folder on the registry's own disk, removed unless it becomes a version."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        scratch = self.folder / f".making-{os.getpid()}-{time.monotonic_ns()}"
-        scratch.mkdir()
-        try:
-            yield scratch
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        return scratch(self.folder)
 
     def register(self, name: str, made: Path, **card: Any) -> Version:
         """Move a finished folder into the registry under `name` and write its card.
@@ -100,7 +92,7 @@ class Registry:
         _write_card(made, describe(name, made, folder="", **card))
         self.folder.mkdir(parents=True, exist_ok=True)
         made.rename(self.folder / name)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         return self.get(name)
 
     def register_in_place(self, name: str, folder: Path, **card: Any) -> Version:
@@ -196,7 +188,7 @@ class Registry:
         scratch = self._pointer.with_suffix(f".{os.getpid()}")
         write_synced(scratch, name + "\n")
         scratch.replace(self._pointer)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _note(self, entry: dict[str, Any]) -> None:
         with self._history.open("a", encoding="utf-8") as history:
@@ -273,24 +265,6 @@ def _mend(version: Version) -> str:
 
 def _write_card(folder: Path, version: Version) -> None:
     write_synced(folder / "card.json", json.dumps(asdict(version), indent=2))
-
-
-def write_synced(file: Path, text: str) -> None:
-    """Write a text file and wait until it is on disk."""
-    with file.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open folders, and keeps renames itself
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def now() -> str:

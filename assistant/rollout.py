@@ -88,9 +88,9 @@ class Rollout:
 
     async def _start_over(self, current: Version) -> None:
         """Where nothing could be served at the start, another current version gets its chance."""
-        if self._unserved not in ("", current.name):
+        before, self._unserved = self._unserved, current.name
+        if before not in ("", current.name):
             await self._bring_up(current)
-        self._unserved = current.name
 
     def _decide(self, trial: Trial) -> None:
         current = self._registry.current

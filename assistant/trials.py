@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from assistant.disk import write_synced
 from assistant.errors import Invalid, ModelError
-from assistant.registry import now, write_synced
+from assistant.registry import now
 from assistant.verdict import Verdict
 
 Outcome = Literal["promoted", "withdrawn"]

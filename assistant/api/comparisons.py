@@ -16,12 +16,13 @@ from assistant.pairs import PAIR_SAMPLING, Pairs
 
 PATH = "/v1/comparisons"
 SURFACE = "api"
-FIELDS = {"messages", "max_tokens", "max_completion_tokens", "temperature", "top_p"}
+LENGTHS = ("max_completion_tokens", "max_tokens")  # the newer name of OpenAI's API goes first
 LIMITS: Mapping[str, tuple[float, float]] = {
     "temperature": (0.0, 2.0),
     "top_p": (0.0, 1.0),
-    "max_tokens": (1, 4096),
+    **dict.fromkeys(LENGTHS, (1, 4096)),
 }
+FIELDS = {"messages", *LIMITS}
 
 
 def router(pairs: Pairs, owner: str) -> APIRouter:
@@ -75,17 +76,15 @@ def _ask(pairs: Pairs, owner: str, turns: list[dict[str, str]]) -> Message:
 
 
 def _sampling(body: dict[str, Any]) -> Sampling:
-    given = {name: body[name] for name in ("temperature", "top_p", "max_tokens") if name in body}
-    if "max_completion_tokens" in body:
-        given["max_tokens"] = body["max_completion_tokens"]
+    given = {name: body[name] for name in LIMITS if name in body}
     for name, value in given.items():
         low, high = LIMITS[name]
-        whole = name != "max_tokens" or isinstance(value, int)
+        whole = name not in LENGTHS or isinstance(value, int)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number and whole and low <= value <= high):
             raise Invalid(f"{name!r} must be a number from {low} to {high}.", name)
     return Sampling(
         temperature=given.get("temperature", PAIR_SAMPLING.temperature),
         top_p=given.get("top_p", PAIR_SAMPLING.top_p),
-        max_tokens=given.get("max_tokens", PAIR_SAMPLING.max_tokens),
+        max_tokens=next((given[n] for n in LENGTHS if n in given), PAIR_SAMPLING.max_tokens),
     )

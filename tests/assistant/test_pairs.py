@@ -53,6 +53,13 @@ def drawn_often(pairs: Pairs, *wanted: Any) -> set[Sides]:
     return {pairs.draw_sides(*wanted) for _ in range(64)}
 
 
+async def freed(*engines: Upstream) -> None:
+    """Wait until engines have nothing to do; fails if they go on."""
+    async with asyncio.timeout(2):
+        while any(engine.running for engine in engines):
+            await asyncio.sleep(0.02)
+
+
 async def question(pairs: Pairs, text: str = "hi") -> Message:
     conversation = pairs.chat.store.conversations.start(ANN, "compare").id
     return await pairs.chat.ask(conversation, None, text, "")
@@ -166,11 +173,7 @@ def test_one_that_breaks_off_ends_both_with_its_own_error(
         one.script, two.script = "stall", script
         with pytest.raises(error):
             await streamed(pairs, await question(pairs), Sides("versions", "one", second))
-        for _ in range(100):
-            if not one.running:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("the engine that did not fail was not freed")
+        await freed(one)
 
     over_two(tmp_path, work)
 
@@ -182,11 +185,7 @@ def test_who_stops_keeps_what_came_and_frees_both_engines(tmp_path: Path):
             assert [draft.text for draft in await anext(drafts)] == ["one ", "one "]
         stored = pairs.chat.store.conversations.tree(asked.conversation_id)[1:]
         assert [m.content for m in stored] == ["one ", "one "]
-        for _ in range(100):
-            if not one.running and not two.running:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("an engine was not freed")
+        await freed(one, two)
 
     over_two(tmp_path, work)
 
@@ -199,11 +198,7 @@ def test_who_leaves_while_both_are_awaited_frees_both_engines(tmp_path: Path):
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        for _ in range(100):
-            if not one.running and not two.running:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError("an engine was not freed")
+        await freed(one, two)
 
     over_two(tmp_path, work)
 

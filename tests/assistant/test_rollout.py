@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from assistant.chat import Sampling
-from assistant.errors import EngineError
+from assistant.errors import AssistantError, EngineError
 from assistant.registry import Registry
 from tests.assistant.feedback.said import ANN
 from tests.assistant.rolling import House, cannot_start, children, house, is_damaged
@@ -140,6 +140,11 @@ def test_where_nothing_could_be_served_another_version_gets_its_chance(home: Pat
             for _ in range(2):
                 await program.rollout.step()
             assert program.served == []
+            is_damaged(program, "v0")
+            program.registry.promote("v0")
+            with pytest.raises(AssistantError, match="is not the file that was registered"):
+                await program.rollout.step()
+            await program.rollout.step()  # its files are not read again every second
             program.registry.promote("v2")
             await program.steps_until(lambda: program.ready == ["v2"])
             assert await program.answered_by() == "v2"

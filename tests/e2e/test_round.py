@@ -56,6 +56,7 @@ def test_votes_become_a_version_that_is_tried_promoted_and_rolled_back(
     judged: Product, page: Page, pictures: Path
 ):
     start_a_round(judged, page, pictures)
+    ask_each_by_name(judged)
     judge_one_pair(judged, page, pictures)
     promote(judged, page, pictures)
     roll_back(judged, page)
@@ -76,15 +77,38 @@ def start_a_round(product: Product, page: Page, pictures: Path) -> None:
     product.wait_until_ready(CANDIDATE)
 
 
+def ask_each_by_name(product: Product) -> None:
+    assert [m.id for m in product.client.models.list()] == ["assistant", STOCK, CANDIDATE]
+    for name in ("assistant", STOCK, CANDIDATE):
+        answer = product.client.chat.completions.create(
+            model=name,
+            messages=[{"role": "user", "content": SHORT}],
+            max_tokens=30,
+            temperature=0,
+            store=True,
+        )
+        kept = product.client.chat.completions.retrieve(answer.id)
+        assert kept.model == (STOCK if name == "assistant" else name)
+
+
 def judge_one_pair(product: Product, page: Page, pictures: Path) -> None:
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-question textarea").fill(SHORT)
     page.locator("#compare-question textarea").press("Enter")
     page.locator("#vote-first").wait_for(timeout=ANSWER_MS * 2)
+    shown = page.locator("#answer-a").inner_text() + page.locator("#answer-b").inner_text()
+    assert CANDIDATE not in shown
     page.locator("#vote-first").click()
     expect(page.locator("#revealed")).to_contain_text(CANDIDATE)
     expect(page.locator("#revealed")).to_contain_text(STOCK)
-    assert rows(product, "select trial, blind from comparison") == [("trial-001", 1)]
+    drawn = rows(product, "select trial, drawn, blind from comparison")
+    assert drawn == [("trial-001", "versions", 1)]
+    newest = rows(
+        product,
+        """select g.version from judged d join generation g on g.message_id = d.message_id
+        where d.position = 0 order by d.rowid desc limit 1""",
+    )[0][0]
+    expect(page.locator("#revealed")).to_contain_text(f"A was {newest}")
     page.get_by_role("tab", name="Align").click()
     expect(page.locator("#trial-state")).to_contain_text("1 votes give it")
 

@@ -171,7 +171,7 @@ def test_the_prompt_is_kept_as_it_was_sent(api: Api):
         ({"messages": MESSAGES, "top_p": -0.1}, "top_p"),
         ({"messages": MESSAGES, "max_tokens": 0}, "max_tokens"),
         ({"messages": MESSAGES, "max_tokens": 1.5}, "max_tokens"),
-        ({"messages": MESSAGES, "max_completion_tokens": 4097}, "max_tokens"),
+        ({"messages": MESSAGES, "max_completion_tokens": 4097}, "max_completion_tokens"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_and_nothing_is_asked(api: Api, body, param: str):

@@ -16,6 +16,7 @@ from assistant.prompts import text_hash
 
 FRAME_SECONDS = 0.05  # how often a growing answer is redrawn
 QUESTION_LENGTH = 20_000
+FOCUS = "() => document.querySelector('#question textarea').focus()"
 
 
 class ChatTab:
@@ -69,7 +70,7 @@ class ChatTab:
             label=say("ask"),
             show_label=False,
             submit_btn=True,
-            autofocus=True,
+            interactive=False,  # until it is known where this browser left off
             max_lines=8,
             max_length=QUESTION_LENGTH,
             elem_id="question",
@@ -86,7 +87,7 @@ class ChatTab:
         self.question.stop(None, cancels=[sent, again, edited], **EVENT).then(
             self.show_latest, self.conversation, screen, **EVENT
         )
-        page.load(self.open_latest, None, screen, **EVENT)
+        page.load(self.open_latest, None, screen, **EVENT).then(None, js=FOCUS)
         self.new.click(self.start_anew, None, screen, **EVENT)
         self.list.input(self.open, self.list, screen, **EVENT)
         self.consent.input(self.set_consent, [self.conversation, self.consent], None, **EVENT)
@@ -227,7 +228,7 @@ class ChatTab:
         return view(await attempt(self._store.tree, conversation), leaf).messages
 
     async def _screen(self, owner: str, conversation: str | None, leaf: str | None) -> list[Any]:
-        idle = gr.update(submit_btn=True, stop_btn=False)
+        idle = gr.update(interactive=True, submit_btn=True, stop_btn=False)
         known = await attempt(self._store.of, owner, "chat", "compare")
         titles = [(c.title or self._say("untitled"), c.id) for c in known]
         if conversation is None:

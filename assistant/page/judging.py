@@ -121,6 +121,8 @@ class JudgingPanel:
         await attempt(store.get, conversation, owner)
         shown = view(await attempt(store.tree, conversation), leaf).messages
         place = event.index if isinstance(event.index, int) else event.index[0]
+        if place >= len(shown):  # what grows is stored, and can be named, once it is finished
+            raise gr.Error(self._say("still_growing"), print_exception=False)
         return shown[place]
 
     async def _withdraw(self, owner: str, answer: str) -> None:

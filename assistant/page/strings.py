@@ -51,6 +51,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "close": ("Close", "关闭"),
     "saved": ("Saved. Thank you!", "已保存，谢谢！"),
     "withdrawn": ("Your judgement was taken back.", "已撤回您的评价。"),
+    "still_growing": (
+        "This answer is still being written; judge it once it is finished.",
+        "这个回答还在生成；完成后再评价。",
+    ),
     "write_better": ("Write a better answer", "写一个更好的回答"),
     "better_label": ("Your better answer", "您写的更好的回答"),
     "better_hint": (

@@ -15,6 +15,7 @@ def ask(page: Page, text: str) -> None:
     before = page.locator("#chat .bot.message").count()
     page.locator("#question textarea").fill(text)
     page.locator("#question textarea").press("Enter")
+    expect(page.locator("#question textarea")).to_have_value("", timeout=ANSWER_MS)  # it was taken
     expect(page.locator("#chat .bot.message")).to_have_count(before + 1, timeout=ANSWER_MS)
     idle(page)
 

@@ -24,8 +24,13 @@ def test_a_stopped_answer_is_kept_as_far_as_it_came(visitor: Page, product: Prod
     visitor.locator("#question textarea").fill("Write a very long story about a dragon.")
     visitor.locator("#question textarea").press("Enter")
     expect(visitor.locator("#chat .bot.message")).to_contain_text(" ", timeout=ANSWER_MS)
+    judged = rows(product, "select count(*) from judgement")
+    button(visitor, "Dislike").click()
+    expect(visitor.get_by_text("This answer is still being written")).to_be_visible()
     visitor.locator("#question button.stop-button").click()
     expect(visitor.locator("#chat .bot.message")).to_contain_text("(stopped)")
+    expect(button(visitor, "Dislike")).to_be_visible()  # not pressed: it was not counted
+    assert rows(product, "select count(*) from judgement") == judged
     newest = "select finish_reason from generation order by rowid desc limit 1"
     assert rows(product, newest) == [("interrupted",)]
     ask(visitor, SHORT)  # the next turn is not held up

@@ -65,8 +65,7 @@ def train(
     watch = _Watch(Progress(out.parent), made / "curve.jsonl")
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
-    if not torch.cuda.is_available():
-        speed.compact_lm_head(model)
+    speed.compact_lm_head(model)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=last_whole(checkpoints))
@@ -214,6 +213,11 @@ class TakesTokens:
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
+
+    def _precompute_ref_logps(self, *given: Any) -> Dataset:
+        """Compute what the base thinks of every row, within TRL's constructor, with our head."""
+        speed.compact_lm_head(self.model.get_base_model())  # type: ignore[attr-defined]
+        return super()._precompute_ref_logps(*given)  # type: ignore[misc]
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import trl.trainer.utils
 from torch.testing import assert_close
 from transformers import (
     Gemma2Config,
@@ -18,7 +19,9 @@ from transformers import (
 from trl.trainer.utils import add_fused_lm_head
 
 from align.speed import IGNORED, ROWS, compact_lm_head
+from assistant.settings import Settings
 from tests.align.conftest import tiny_model
+from tests.align.lessons import teach
 
 SMALL: dict[str, Any] = {
     "vocab_size": 300,
@@ -121,6 +124,24 @@ def test_a_batch_without_anything_to_learn_is_a_loss_of_zero(model, batch):
         out, gradients = trained(one, empty)
         assert out.loss == 0
         assert all((gradient == 0).all() for gradient in gradients.values())
+
+
+def test_a_head_given_twice_is_given_once(model):
+    _, ours = both(model)
+    given = ours.forward
+    compact_lm_head(ours)
+    assert ours.forward == given
+
+
+@pytest.mark.parametrize("stage", ["dpo", "kto"])
+def test_what_the_base_thinks_is_computed_with_our_head_too(
+    stage: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: Any) -> None:
+        raise AssertionError("TRL's own head was used")
+
+    monkeypatch.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", refuse)
+    assert teach(stage, settings).kind == stage
 
 
 def test_without_being_asked_for_the_head_is_the_models_own(model, batch):

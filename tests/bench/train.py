@@ -69,38 +69,36 @@ def turn(role: str, text: str) -> dict[str, str]:
 
 
 def ours(base: Path, rows: list[dict[str, Any]], folder: Path) -> float:
-    """Seconds of `align dpo` without loading and merging."""
-    seconds: list[float] = []
-    merge, training.merge = training.merge, lambda *_: None
-    original = DPOTrainer.train
+    """Seconds of `align dpo` from loaded weights to a trained adapter."""
+    loaded: list[float] = []
+    load, merge = training.load, training.merge
 
-    def timed(self: Any, *args: Any, **named: Any) -> Any:
-        began = time.monotonic()
-        try:
-            return original(self, *args, **named)
-        finally:
-            seconds.append(time.monotonic() - began)
+    def noted(base: Path) -> Any:
+        model = load(base)
+        loaded.append(time.monotonic())
+        return model
 
-    DPOTrainer.train = timed
+    training.load, training.merge = noted, lambda *_: None
     try:
         dpo.run(RECIPE, 0, base, rows, folder / "model")
     finally:
-        training.merge, DPOTrainer.train = merge, original
-    return seconds[0]
+        training.load, training.merge = load, merge
+    return time.monotonic() - loaded[0]
 
 
 def stock(base: Path, rows: list[dict[str, Any]], folder: Path) -> float:
-    """Seconds of TRL's trainer with its defaults but for what the recipe names."""
+    """The same seconds of TRL's trainer, with its defaults but for what the recipe names."""
     arguments = training.arguments(RECIPE, 0, folder) | {"train_sampling_strategy": "random"}
     config = DPOConfig(
         **arguments, beta=RECIPE.beta, loss_type=["sigmoid", "sft"],
         loss_weights=[1.0, RECIPE.imitate],
     )  # fmt: skip
+    model = training.load(base)
+    began = time.monotonic()
     trainer = _Stock(
-        training.load(base), args=config, train_dataset=datasets.Dataset.from_list(rows),
+        model, args=config, train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer_of(base), peft_config=training.lora(RECIPE),
     )  # fmt: skip
-    began = time.monotonic()
     trainer.train()
     return time.monotonic() - began
 

@@ -23,7 +23,7 @@ from assistant.registry import TEMPLATE, Version
 
 State = Literal["loading", "ready", "failed", "stopped"]
 CHILD = "assistant.engine_child"
-SILENCE_SECONDS = 120  # longest pause between two pieces of an answer
+SILENCE_SECONDS = 120  # longest pause between two pieces of a streamed answer
 STEADY_SECONDS = 60  # an engine ready for this long starts over without backoff
 LONGEST_BACKOFF = 60
 DRAIN_SECONDS = 10
@@ -86,10 +86,14 @@ class Engine(ABC):
         self.require_ready()
         assert self._session is not None
         headers = {"X-Request-Id": request_id} if request_id else None
+        silence = SILENCE_SECONDS if body.get("stream") else LONGEST_ANSWER_SECONDS
         self.in_flight += 1
         try:
             async with self._session.post(
-                self.url + path, json={**body, "model": self.version.name}, headers=headers
+                self.url + path,
+                json={**body, "model": self.version.name},
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(sock_connect=5, sock_read=silence),
             ) as response:
                 if response.status != 200:
                     raise await _refusal(response)
@@ -143,7 +147,7 @@ class LocalEngine(Engine):
         """Start the child and watch it."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(path=str(self._socket), limit=0),
-            timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS),
+            timeout=aiohttp.ClientTimeout(sock_read=SILENCE_SECONDS),
         )
         self._supervisor = asyncio.create_task(self._supervise())
 
@@ -237,7 +241,7 @@ class RemoteEngine(Engine):
     async def start(self) -> None:
         """Watch the server, keeping the status true."""
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS)
+            timeout=aiohttp.ClientTimeout(sock_connect=5, sock_read=SILENCE_SECONDS)
         )
         self._watcher = asyncio.create_task(self._watch())
 

@@ -174,14 +174,14 @@ class Rollout:
         await self._fleet.serve(version)
 
     async def _until_ready(self, engine: Engine) -> None:
-        give_up = time.monotonic() + PATIENCE_SECONDS
         while engine.status.state != "ready":
             self._check(engine)
-            if time.monotonic() > give_up:
-                raise EngineError(f"no token after {PATIENCE_SECONDS} s")
             await asyncio.sleep(0.2)
 
     @staticmethod
     def _check(engine: Engine) -> None:
         if engine.failures >= FAILURES:
             raise EngineError(engine.status.detail)
+        loading = engine.status.state == "loading"
+        if loading and time.monotonic() - engine.status.since > PATIENCE_SECONDS:
+            raise EngineError(f"no token after {PATIENCE_SECONDS} s")

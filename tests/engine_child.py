@@ -15,7 +15,7 @@ from tests.upstream import Upstream
 
 
 def main() -> None:
-    """Serve on the socket; the folder of the model may hold `die-at-start` or `die-now`."""
+    """Serve on the socket; the model's folder may hold `die-at-start`, `never-ready`, `die-now`."""
     flags = dict(zip(sys.argv[2:], sys.argv[3:], strict=False))
     folder = Path(flags["--model"])
     if (folder / "die-at-start").exists():
@@ -32,6 +32,8 @@ def main() -> None:
         os._exit(4)
 
     threading.Thread(target=watch, daemon=True).start()
+    if (folder / "never-ready").exists():
+        threading.Event().wait()
     app = Upstream(flags["--served-model-name"]).app
     uvicorn.run(app, uds=flags["--uds"], log_level="error", timeout_graceful_shutdown=0)
 

@@ -26,7 +26,7 @@ class Upstream:
         self.healthy = True
         self.script: str | None = None  # played instead of what the last message says
         self.words = WORDS
-        self.pause = 1.0  # seconds between the words of "slow"
+        self.pause = 1.0  # seconds between the words of "slow", and before a whole one
         self.app = FastAPI()
         self.app.get("/health")(self._health)
         self.app.get("/v1/models")(self._models)
@@ -63,6 +63,8 @@ class Upstream:
             return StreamingResponse(self._stream(body, script, identity), 200)
         if script == "stall":
             await self._until_gone(request)
+        if script == "slow":
+            await asyncio.sleep(self.pause)
         message = {"role": "assistant", "content": "".join(self.words), "tool_calls": []}
         choices = [
             {"index": i, "message": message, "finish_reason": "stop", "stop_reason": None}

@@ -144,3 +144,28 @@ def test_a_remote_engines_refusal_carries_its_status(version):
         refused = asyncio.run(run(url))
     assert refused.status == 400
     assert "maximum context length" in str(refused)
+
+
+@pytest.mark.parametrize(("streamed", "breaks"), [(False, False), (True, True)])
+def test_only_a_stream_may_not_be_silent_for_long(
+    version, monkeypatch: pytest.MonkeyPatch, streamed: bool, breaks: bool
+):
+    monkeypatch.setattr(engines, "SILENCE_SECONDS", 0.3)
+
+    async def run(url: str) -> bytes:
+        engine = RemoteEngine(version, url)
+        await engine.start()
+        try:
+            await until(engine, "ready")
+            body = {"messages": [{"role": "user", "content": "slow"}], "stream": streamed}
+            async with engine.post("/v1/chat/completions", body) as response:
+                return await response.read()
+        finally:
+            await engine.stop()
+
+    with served(Upstream("v1").app) as url:
+        if breaks:
+            with pytest.raises(EngineError, match="broke off"):
+                asyncio.run(run(url))
+        else:
+            assert b"one two three" in asyncio.run(run(url))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant import rollout
 from tests.assistant.rolling import House, cannot_start, children, house, is_damaged
 
 
@@ -136,6 +137,20 @@ def test_a_candidate_that_cannot_be_served_is_withdrawn_with_the_reason(
             assert why in ended.reason
             assert (program.current, program.ready, children()) == ("v1", ["v1"], ["v1"])
             assert await program.answered_by() == "v1"
+
+    asyncio.run(run())
+
+
+def test_a_candidate_that_never_answers_is_withdrawn(home: Path, monkeypatch: pytest.MonkeyPatch):
+    async def run() -> None:
+        async with house(home) as program:
+            await program.until(lambda: program.ready == ["v1"])
+            (program.registry.get("v2").path / "never-ready").touch()
+            monkeypatch.setattr(rollout, "PATIENCE_SECONDS", 1)
+            program.trials.begin("v2", "v1")
+            await program.steps_until(lambda: program.trials.running() is None)
+            assert program.trials.of("v2").reason == "it could not be served: no token after 1 s"
+            assert (program.ready, children()) == (["v1"], ["v1"])
 
     asyncio.run(run())
 

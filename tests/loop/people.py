@@ -8,7 +8,7 @@ from dataclasses import dataclass
 Rule = Callable[[str], bool]
 
 ITEM = re.compile(r"^\s*(?:[-*•+]|\d+[.)])\s+\S", re.MULTILINE)
-READER = re.compile(r"\byou(?:r|rs|rself|'re|'ll|'ve|'d|’re|’ll|’ve|’d)?\b", re.IGNORECASE)
+READER = re.compile(r"\byou\b", re.IGNORECASE)
 BRIEF_WORDS = 60
 
 
@@ -23,7 +23,7 @@ def brief(answer: str) -> bool:
 
 
 def addresses_the_reader(answer: str) -> bool:
-    """Says "you" somewhere."""
+    """Says the word "you" somewhere."""
     return bool(READER.search(answer))
 
 

@@ -20,7 +20,7 @@ LIST = "Try these:\n- apples\n- pears"
         ("brief", "word " * 61, False),
         ("brief", "", False),
         ("you", "You're welcome.", True),
-        ("you", "It is yours.", True),
+        ("you", "It is yours.", False),
         ("you", "Young people know.", False),
     ],
 )

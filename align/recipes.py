@@ -31,9 +31,9 @@ class Recipe:
     """How often every row is seen."""
     learning_rate: float = 2e-4
     """Highest step size; it falls along a cosine."""
-    batch: int = 8
+    batch: int = 4
     """Rows behind one step of the optimizer."""
-    micro_batch: int = 8
+    micro_batch: int = 4
     """Rows computed at once; less needs less memory."""
     longest: int = 1024
     """Longest row in tokens, prompt included; longer ones are left out and counted."""
@@ -55,10 +55,9 @@ class DPO(Recipe):
     """Learn to prefer the better of two answers (Rafailov et al. 2023)."""
 
     epochs: int = 3
-    micro_batch: int = 4
     beta: float = 0.1
     """How closely to stay at the start; smaller moves further."""
-    imitate: float = 0.3
+    imitate: float = 0.2
     """Weight of also imitating the better answer, against both becoming unlikely."""
 
 

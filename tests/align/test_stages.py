@@ -150,7 +150,7 @@ def test_dpo_begins_without_a_preference_and_imitates_the_better_answer_a_little
     model = loaded(tiny)
     likelihood = torch.cat([logps(model, row["prompt_ids"], row["chosen_ids"]) for row in batch])
     story = json.loads((taught("dpo").path / "made" / "training.json").read_text())
-    expected = math.log(2) - 0.3 * float(likelihood.mean())
+    expected = math.log(2) - recipe("dpo").imitate * float(likelihood.mean())
     assert story["stages"][0]["metrics"]["loss_first"] == pytest.approx(expected, rel=2e-3)
 
 

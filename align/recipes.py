@@ -1,7 +1,4 @@
-"""Every knob of every stage, on one page; the defaults are the recipe.
-
-Measured choices and where they come from: docs/training.md.
-"""
+"""Every knob of every stage, on one page; the defaults are the recipe."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any

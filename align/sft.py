@@ -7,6 +7,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from align.recipes import SFT
+from align.speed import compact_lm_head
 from align.training import lora, train
 
 
@@ -19,9 +20,11 @@ def run(
     """
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
-        return SFTTrainer(
+        trainer = SFTTrainer(
             model, args=SFTConfig(**arguments), train_dataset=dataset, processing_class=tokenizer,
             peft_config=lora(recipe),
         )  # fmt: skip
+        compact_lm_head(model)
+        return trainer
 
     return train(build, recipe, seed, base, rows, out)

@@ -4,7 +4,6 @@ Measured by `make bench-train`; what it brought is in docs/training.md.
 """
 
 import types
-import weakref
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ UNUSUAL = (
     "logits_scaling",
     "output_router_logits",
 )
-_made: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def compact_lm_head(model: Any) -> None:
@@ -33,9 +31,9 @@ def compact_lm_head(model: Any) -> None:
     with float32 sums, and the logged extras are left at zero. Log-probabilities and gradients are
     the same, which `tests/align/test_speed.py` checks; it also says when TRL no longer needs this.
     A model that scales or caps its logits, or has a bias there, keeps TRL's head, and so does one
-    on a GPU. Given twice, it is the same.
+    on a GPU.
     """
-    if model.device.type != "cpu" or getattr(model.forward, "__func__", None) in _made:
+    if model.device.type != "cpu":
         return
     config = model.config.get_text_config()
     if any(getattr(config, name, None) for name in UNUSUAL):
@@ -66,7 +64,6 @@ def compact_lm_head(model: Any) -> None:
             label_mask=mask,
         )
 
-    _made.add(forward)
     model.forward = types.MethodType(forward, model)
 
 

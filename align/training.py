@@ -65,7 +65,6 @@ def train(
     watch = _Watch(Progress(out.parent), made / "curve.jsonl")
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
-    speed.compact_lm_head(model)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=last_whole(checkpoints))
@@ -215,7 +214,7 @@ class TakesTokens:
         return dataset
 
     def _precompute_ref_logps(self, *given: Any) -> Dataset:
-        """Compute what the base thinks of every row, within TRL's constructor, with our head."""
+        """Give the model our head before TRL's constructor computes what the base thinks."""
         speed.compact_lm_head(self.model.get_base_model())  # type: ignore[attr-defined]
         return super()._precompute_ref_logps(*given)  # type: ignore[misc]
 

@@ -126,15 +126,8 @@ def test_a_batch_without_anything_to_learn_is_a_loss_of_zero(model, batch):
         assert all((gradient == 0).all() for gradient in gradients.values())
 
 
-def test_a_head_given_twice_is_given_once(model):
-    _, ours = both(model)
-    given = ours.forward
-    compact_lm_head(ours)
-    assert ours.forward == given
-
-
-@pytest.mark.parametrize("stage", ["dpo", "kto"])
-def test_what_the_base_thinks_is_computed_with_our_head_too(
+@pytest.mark.parametrize("stage", ["sft", "dpo", "kto"])
+def test_every_stage_computes_with_our_head_alone(
     stage: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     def refuse(*_: Any) -> None:

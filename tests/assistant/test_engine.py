@@ -150,13 +150,12 @@ def test_a_remote_engines_refusal_carries_its_status(version):
 def test_only_a_stream_may_not_be_silent_for_long(
     version, monkeypatch: pytest.MonkeyPatch, streamed: bool, breaks: bool
 ):
-    monkeypatch.setattr(engines, "SILENCE_SECONDS", 0.3)
-
     async def run(url: str) -> bytes:
         engine = RemoteEngine(version, url)
         await engine.start()
         try:
             await until(engine, "ready")
+            monkeypatch.setattr(engines, "SILENCE_SECONDS", 0.3)
             body = {"messages": [{"role": "user", "content": "slow"}], "stream": streamed}
             async with engine.post("/v1/chat/completions", body) as response:
                 return await response.read()

@@ -15,6 +15,7 @@ import httpx
 
 from align.steps import Steps
 from assistant import prompts
+from assistant.trials import Trial, Trials
 from tests.bench.hardware import hardware
 from tests.e2e.product import Product, running
 from tests.loop.people import Person, person
@@ -53,7 +54,8 @@ class Case:
         assert facts["final_sha256"] == frozen(final), "the final questions changed meanwhile"
         facts["collect"] = self.steps.do("collect", self._collect)
         facts["round"] = self.steps.do("round", self._round)
-        facts["trial"] = self.steps.do("trial", self._trial)
+        on_trial = facts["round"]["outcome"]["state"] == "on trial"
+        facts["trial"] = self.steps.do("trial", self._trial if on_trial else self._refused)
         answers = self.steps.do("final", lambda _: self._final(final))
         judge = person(self.rule, self.seed + 2)
         return facts | {"final": summary(answers["pairs"], judge)}
@@ -112,23 +114,31 @@ class Case:
         votes = 0
         with self._program() as product:
             product.wait_until_ready()
-            product.wait_until_ready("round-001")
+            if not trial_of(product).outcome:
+                product.wait_until_ready("round-001")
             began = time.monotonic()
             asked = questions("trial")
-            while votes < len(asked) and not decided(product):
+            while votes < len(asked) and not trial_of(product).outcome:
                 if time.monotonic() - began > TRIAL_MINUTES * 60:
                     break
                 some = asked[votes : votes + AT_ONCE]
                 votes += len(self._each(some, lambda q: compare(product, judge, q)))
                 time.sleep(2)  # votes are counted once a second
             current = product.client.models.retrieve("assistant").model_dump()["root"]
-            decision = decided(product) or "undecided"
+            trial = trial_of(product)
         return {
-            "votes": votes,
-            "decision": decision,
+            "votes": trial.verdict["votes"] if trial.verdict else votes,
+            "given": votes,
+            "decision": trial.outcome or "undecided",
+            "reason": trial.reason,
             "current": current,
             "seconds": round(time.monotonic() - began),
         }
+
+    @staticmethod
+    def _refused(_: Path) -> dict[str, Any]:
+        """No trial: the harm check refused the candidate."""
+        return {"votes": 0, "given": 0, "decision": "refused by the harm check"}
 
     def _final(self, asked: list[str]) -> dict[str, Any]:
         """Old and new answer the frozen questions; who answered what is not told to the judge."""
@@ -197,12 +207,11 @@ def answer(product: Product, model: str, question: str) -> dict[str, Any]:
     }
 
 
-def decided(product: Product) -> str | None:
-    """How the trial ended, seen from outside: by what is served."""
-    names = [model.id for model in product.client.models.list()]
-    if len(names) > 2:
-        return None
-    return "promoted" if "round-001" in names else "withdrawn"
+def trial_of(product: Product) -> Trial:
+    """The trial of the round's candidate, as the program noted it."""
+    trial = Trials(product.home).of("round-001")
+    assert trial is not None, "the round began no trial"
+    return trial
 
 
 def count(given: list[str]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from assistant.feedback.records import Judgement, Message
 Shape = Literal["preference", "unpaired", "messages"]
 SHAPES: tuple[Shape, ...] = ("preference", "unpaired", "messages")
 Turns = list[dict[str, str]]
+UNFINISHED = "good, but cut off before its end: would teach not to stop"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Row:
     conversation_id: str
     judgement_ids: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
-    """The columns (chosen, rejected, completion) whose answer was cut off before its end."""
+    """The columns (rejected, completion) whose answer was cut off before its end."""
     corrected: bool = False
     """Whether the answer worth imitating was written by a person as a correction."""
 
@@ -140,13 +141,16 @@ def _preference(
     if chosen.content == rejected.content:
         left_out["both sides read the same"] += 1
         return
+    if _cut_off(chosen):
+        left_out[UNFINISHED] += 1
+        return
     data = {
         "prompt": snapshot.prompt(chosen),
         "chosen": [chosen.turn],
         "rejected": [rejected.turn],
     }
-    sides = {"chosen": chosen, "rejected": rejected}
-    yield Row(data, chosen.conversation_id, ids, _unfinished(sides))
+    cut = ("rejected",) if _cut_off(rejected) else ()
+    yield Row(data, chosen.conversation_id, ids, cut)
 
 
 def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
@@ -154,13 +158,17 @@ def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
         if judgement.kind == "thumb" or judgement.choice == "both_bad":
             for target in judgement.targets:
                 answer = snapshot.messages[target.message_id]
+                good, cut = judgement.choice == "up", _cut_off(answer)
+                if good and cut:
+                    left_out[UNFINISHED] += 1
+                    continue
                 data = {
                     "prompt": snapshot.prompt(answer),
                     "completion": [answer.turn],
-                    "label": judgement.choice == "up",
+                    "label": good,
                 }
-                cut = _unfinished({"completion": answer})
-                yield Row(data, answer.conversation_id, (judgement.id,), cut)
+                unfinished = ("completion",) if cut else ()
+                yield Row(data, answer.conversation_id, (judgement.id,), unfinished)
         else:
             left_out[f"{judgement.kind}: says nothing about an answer alone"] += 1
 
@@ -174,8 +182,8 @@ def _messages(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
             left_out[f"{judgement.kind}: shows no answer worth imitating"] += 1
             continue
         answer = snapshot.messages[good]
-        if answer.generation and answer.generation.finish_reason != "stop":
-            left_out["unfinished answer: would teach not to stop"] += 1
+        if _cut_off(answer):
+            left_out[UNFINISHED] += 1
             continue
         turns = [*snapshot.prompt(answer), answer.turn]
         corrected = judgement.kind == "correction"
@@ -183,12 +191,8 @@ def _messages(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
         yield Row(data, answer.conversation_id, (judgement.id,), corrected=corrected)
 
 
-def _unfinished(answers: dict[str, Message]) -> tuple[str, ...]:
-    return tuple(
-        column
-        for column, answer in answers.items()
-        if answer.generation and answer.generation.finish_reason != "stop"
-    )
+def _cut_off(answer: Message) -> bool:
+    return answer.generation is not None and answer.generation.finish_reason != "stop"
 
 
 def used_judgements(rows: Iterable[Row]) -> list[str]:

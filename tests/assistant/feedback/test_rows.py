@@ -2,9 +2,9 @@
 
 import pytest
 
-from assistant.feedback.rows import SHAPES, used_judgements
+from assistant.feedback.rows import SHAPES, UNFINISHED, used_judgements
 from assistant.feedback.store import FeedbackStore
-from tests.assistant.feedback.said import ANN, NOTICE, ask, assistant, data, made, rows, user
+from tests.assistant.feedback.said import ANN, NOTICE, Asked, ask, assistant, data, made, rows, user
 
 QUESTION = user("Why is the sky blue?")
 
@@ -79,38 +79,44 @@ def test_thumbs_up_on_unfinished_answers_are_not_imitated(store: FeedbackStore):
         store.judgements.thumb(ANN, "chat", talk.answers[0], "up")
     found = rows(store, "messages")
     assert [r.data["messages"][-1]["content"] for r in found.rows] == ["stop"]
-    assert found.left_out == {"unfinished answer: would teach not to stop": 2}
+    assert found.left_out == {UNFINISHED: 2}
 
 
-@pytest.mark.parametrize(
-    ("finishes", "unfinished"),
-    [
-        (("stop", "stop"), ()),
-        (("length", "stop"), ("chosen",)),
-        (("stop", "interrupted"), ("rejected",)),
-        (("error", "length"), ("chosen", "rejected")),
-    ],
-)
-def test_a_preference_says_which_side_was_cut_off(store: FeedbackStore, finishes, unfinished):
-    talk = ask(store)
-    answers = [
+@pytest.mark.parametrize("finish", ["length", "interrupted", "error"])
+def test_a_preference_for_what_was_cut_off_is_left_out(store: FeedbackStore, finish: str):
+    talk, whole, cut = whole_and_cut(store, finish)
+    store.judgements.pair(ANN, "chat", cut, whole, "first")
+    store.judgements.ranking(ANN, "chat", [[talk.answers[0]], [cut], [whole]])
+    found = rows(store, "preference")
+    assert [row.data["chosen"][0]["content"] for row in found.rows] == ["Best."] * 2
+    assert found.left_out == {UNFINISHED: 2}
+
+
+def test_a_preference_says_that_the_worse_side_was_cut_off(store: FeedbackStore):
+    _, whole, cut = whole_and_cut(store, "length")
+    store.judgements.pair(ANN, "chat", whole, cut, "first")
+    assert [row.unfinished for row in rows(store, "preference").rows] == [("rejected",)]
+
+
+def whole_and_cut(store: FeedbackStore, finish: str) -> tuple[Asked, str, str]:
+    """A conversation with the answer "Best.", and two more of which one was cut off."""
+    talk = ask(store, "Best.")
+    whole, cut = (
         store.conversations.add(
-            *(talk.conversation, talk.question, "assistant", f"Number {number}.", "model"),
-            made(finish),
+            talk.conversation, talk.question, "assistant", f"This is {how}.", "model", made(how)
         ).id
-        for number, finish in enumerate(finishes)
-    ]
-    store.judgements.pair(ANN, "chat", *answers, "first")
-    store.judgements.ranking(ANN, "chat", [[answers[0]], [answers[1]]])
-    assert [row.unfinished for row in rows(store, "preference").rows] == [unfinished] * 2
+        for how in ("stop", finish)
+    )
+    return talk, whole, cut
 
 
 def test_a_single_answer_says_whether_it_was_cut_off(store: FeedbackStore):
     for finish, choice in (("stop", "up"), ("length", "down"), ("interrupted", "up")):
         talk = ask(store, finish, finish=finish)
         store.judgements.thumb(ANN, "chat", talk.answers[0], choice)
-    found = rows(store, "unpaired").rows
-    assert [row.unfinished for row in found] == [(), ("completion",), ("completion",)]
+    found = rows(store, "unpaired")
+    assert [row.unfinished for row in found.rows] == [(), ("completion",)]
+    assert found.left_out == {UNFINISHED: 1}
 
 
 def test_what_a_person_wrote_is_whole_and_marked_as_a_correction(store: FeedbackStore):

@@ -7,6 +7,7 @@ from typing import Any
 
 from align import data
 from align.objectives import Chosen, choose, need
+from align.quality import without_loops
 from align.recipes import Round
 from align.stages import learnt_by
 from align.steps import Report
@@ -43,7 +44,7 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
     learnt = learnt_by(base, registry)
     with FeedbackStore(settings.database) as store:
         snapshot = store.snapshot()
-    rows = {shape: data.without(build(shape, snapshot), learnt) for shape in SHAPES}
+    rows = {shape: without_loops(data.without(build(shape, snapshot), learnt)) for shape in SHAPES}
     chosen = choose(rows)
     begun = {
         "base": base.name,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from align.quality import without_loops
 from align.rendering import Rendered, render
 from assistant.errors import Invalid
 from assistant.feedback.importing import Example, read_examples
@@ -16,6 +17,7 @@ from assistant.feedback.rows import Row, Rows, Shape, build
 from assistant.feedback.store import FeedbackStore
 
 FEEDBACK = "feedback"
+ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
 
 
 def gather(
@@ -35,7 +37,7 @@ def gather(
             found = from_file(shape, Path(source))
         gathered.rows += found.rows
         gathered.left_out += found.left_out
-    return gathered
+    return without_loops(gathered)
 
 
 def without(rows: Rows, learnt: frozenset[str]) -> Rows:
@@ -126,12 +128,12 @@ def tokenized(
         if not all(ids for name, ids in columns.items() if name.endswith("_ids")):
             left_out["an answer without text"] += 1
             continue
-        length = max(len(ids) for name, ids in columns.items() if name.endswith("_total"))
+        answers = [len(columns[name]) for name in ANSWERS if name in columns]
+        length = len(columns.get("prompt_ids", [])) + max(answers)
         if length > longest:
             left_out[f"longer than {longest} tokens"] += 1
             continue
-        made.append({n: c for n, c in columns.items() if not n.endswith("_total")})
-        made[-1]["length"] = length
+        made.append(columns | {"length": length, "temperature": row.temperature})
     return made, left_out
 
 
@@ -139,14 +141,13 @@ def _ids(tokenizer: Any, row: Row) -> dict[str, Any]:
     data = row.data
     if "messages" in data:
         rendered = render(tokenizer, data["messages"])
-        return {"input_ids": rendered.ids, "labels": _labels(rendered), "ids_total": rendered.ids}
+        return {"input_ids": rendered.ids, "labels": _labels(rendered)}
     columns: dict[str, Any] = {"label": data["label"]} if "label" in data else {}
     for side in ("chosen", "rejected", "completion"):
         if side in data:
             prompt, answer = render(tokenizer, data["prompt"] + data[side]).split()
             answer = answer[:-1] if side in row.unfinished else answer
             columns |= {"prompt_ids": prompt, f"{side}_ids": answer}
-            columns[f"{side}_total"] = prompt + answer
     return columns
 
 

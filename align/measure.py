@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from align.quality import repetition
 from align.rendering import tokenizer_of
 from align.sampling import Sampled, sample
 from align.training import load
@@ -18,7 +19,6 @@ from assistant.registry import Version
 
 # No top_p: sorting the vocabulary for it is 40 % of a CPU engine's step with 64 answers at once.
 SAMPLING = {"max_tokens": 256, "temperature": 0.7}
-NGRAM = 4
 REFUSAL_WITHIN = 200  # characters from the start of an answer
 
 
@@ -120,12 +120,6 @@ def refuses(text: str) -> bool:
     beginning = text[:REFUSAL_WITHIN].lower().replace("’", "'")
     phrases = prompts.load("harm/refusals.txt").splitlines()
     return any(phrase in beginning for phrase in phrases)
-
-
-def repetition(words: Sequence[str]) -> float:
-    """The share of n-grams of an answer that stood in it before."""
-    grams = [tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def _questions_hash() -> str:

@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ MADE = "made"
 CHECKPOINT_STEPS = 10
 PROBE = "The quick brown fox jumps over the lazy dog. 你好, world: 1 + 1 = 2."
 LOGIT_TOLERANCE = 1e-3
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 1.5
 CHECKPOINT_FILES = (
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -52,6 +54,8 @@ def train(
 ) -> dict[str, Any]:
     """Train on token rows and write a merged model folder to `out`; returns the last metrics.
 
+    Log-probabilities are those at the rows' mean sampling temperature.
+
     `build(model, tokenizer, dataset, arguments)` makes TRL's trainer. Checkpoints lie in
     `out/made/checkpoints` until the end, so that the same call goes on after a kill.
     Raises TrainingFailed if the loss stops being a number or the merged weights are not the
@@ -62,6 +66,7 @@ def train(
     checkpoints = made / "checkpoints"
     torch.manual_seed(seed)
     model = load(base)
+    at_temperature(model, mean(row["temperature"] for row in rows))
     watch = _Watch(Progress(out.parent), made / "curve.jsonl")
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
@@ -90,6 +95,23 @@ def arranged(rows: Sequence[dict[str, Any]], batch: int, seed: int) -> list[dict
     random.Random(seed + 1).shuffle(batches)
     batches.sort(key=lambda one: len(one) < batch)
     return [row for one in batches for row in one]
+
+
+def at_temperature(model: Any, temperature: float) -> None:
+    """Let a model think of answers as it did when it drew them: its logits are divided by this.
+
+    At another temperature its own answers look too likely or too unlikely to it, and learning from
+    them makes it surer, or less sure, of everything: plain text, too (docs/training.md).
+    """
+    divisor = min(max(temperature, LOWEST_TEMPERATURE), HIGHEST_TEMPERATURE)
+    if divisor == 1.0:
+        return
+
+    def cool(_module: Any, _inputs: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state / divisor
+        return output
+
+    model.base_model.register_forward_hook(cool)
 
 
 def load(folder: Path, dtype: Any = "auto") -> Any:

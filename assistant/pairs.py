@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from assistant.chat import Chat, Draft, Sampling
+from assistant.errors import NotReady, NotServed
 from assistant.feedback.records import Message
 from assistant.fleet import ALIAS
 from assistant.trials import Trial, Trials
@@ -15,6 +16,7 @@ from assistant.verdict import Verdict, judge
 
 Kind = Literal["samples", "versions"]
 PAIR_SAMPLING = Sampling(temperature=0.9)
+RETIRED = "One of the two versions was retired just now; please ask again."
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ class Pairs:
                 ]
                 if not steps:
                     return
-                fresh = iter(await _together(steps))
+                try:
+                    fresh = iter(await _together(steps))
+                except NotServed:  # nobody named the version: it was drawn, and retired since
+                    raise NotReady(RETIRED, retry_after=1) from None
                 latest = [d if d.message else (next(fresh) or d) for d in latest]
                 yield latest[0], latest[1]
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
+from statistics import fmean
 from typing import Any, Literal
 
 from assistant.feedback.judgements import in_effect
@@ -50,6 +51,8 @@ class Row:
     """The columns (rejected, completion) whose answer was cut off before its end."""
     corrected: bool = False
     """Whether the answer worth imitating was written by a person as a correction."""
+    temperature: float = 1.0
+    """What the answers were sampled at, on average; 1 where nothing was sampled."""
 
 
 @dataclass
@@ -150,7 +153,7 @@ def _preference(
         "rejected": [rejected.turn],
     }
     cut = ("rejected",) if _cut_off(rejected) else ()
-    yield Row(data, chosen.conversation_id, ids, cut)
+    yield Row(data, chosen.conversation_id, ids, cut, temperature=_temperature(chosen, rejected))
 
 
 def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
@@ -168,7 +171,8 @@ def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
                     "label": good,
                 }
                 unfinished = ("completion",) if cut else ()
-                yield Row(data, answer.conversation_id, (judgement.id,), unfinished)
+                made = (data, answer.conversation_id, (judgement.id,), unfinished)
+                yield Row(*made, temperature=_temperature(answer))
         else:
             left_out[f"{judgement.kind}: says nothing about an answer alone"] += 1
 
@@ -188,7 +192,14 @@ def _messages(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
         turns = [*snapshot.prompt(answer), answer.turn]
         corrected = judgement.kind == "correction"
         data = {"messages": turns}
-        yield Row(data, answer.conversation_id, (judgement.id,), corrected=corrected)
+        said = (data, answer.conversation_id, (judgement.id,))
+        yield Row(*said, corrected=corrected, temperature=_temperature(answer))
+
+
+def _temperature(*answers: Message) -> float:
+    """The mean; what people wrote, and what was always the likeliest token, counts as 1."""
+    sampling = [answer.generation.sampling if answer.generation else None for answer in answers]
+    return fmean(float((how or {}).get("temperature") or 1.0) for how in sampling)
 
 
 def _cut_off(answer: Message) -> bool:

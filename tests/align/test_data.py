@@ -173,6 +173,11 @@ def test_an_answer_that_was_cut_off_does_not_teach_to_end_there(tokenizer):
     assert whole["label"] is without["label"] is True
 
 
+def test_token_rows_know_the_temperature_of_their_answers(tokenizer):
+    made, _ = data.tokenized(tokenizer, [pair(), pair(temperature=0.8)], 1024)
+    assert [row["temperature"] for row in made] == [1.0, 0.8]
+
+
 def test_answers_without_a_single_token_are_left_out_and_counted(tokenizer):
     stopped_at_once = pair(rejected="", unfinished=("rejected",))
     made, left_out = data.tokenized(tokenizer, [pair(), stopped_at_once], 1024)

@@ -14,7 +14,6 @@ from align.measure import (
     measured,
     plain_paragraphs,
     refuses,
-    repetition,
 )
 from align.rendering import tokenizer_of
 from align.training import load
@@ -88,19 +87,3 @@ def test_log_probabilities_are_of_the_answers_alone(tiny: Version):
 )
 def test_declining_is_told_by_how_an_answer_begins(text: str, refused: bool):
     assert refuses(text) is refused
-
-
-@pytest.mark.parametrize(
-    ("text", "share"),
-    [
-        ("", 0.0),
-        ("one two three", 0.0),
-        ("one two three four", 0.0),
-        ("one two three four five six", 0.0),
-        ("a a a a a", 0.5),
-        ("a b c d a b c d", 0.2),
-        ("yes " * 103, 0.99),
-    ],
-)
-def test_repetition_is_the_share_of_runs_that_were_said_before(text: str, share: float):
-    assert repetition(text.split()) == pytest.approx(share)

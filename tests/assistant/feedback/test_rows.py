@@ -119,6 +119,24 @@ def test_a_single_answer_says_whether_it_was_cut_off(store: FeedbackStore):
     assert found.left_out == {UNFINISHED: 1}
 
 
+def test_rows_know_what_their_answers_were_sampled_at(store: FeedbackStore):
+    talk = ask(store)
+    first, second, greedy = (
+        store.conversations.add(
+            *(talk.conversation, talk.question, "assistant", f"At {heat}.", "model"),
+            made(sampling={"temperature": heat}),
+        ).id
+        for heat in (0.6, 1.0, 0.0)
+    )
+    store.judgements.thumb(ANN, "chat", first, "up")
+    store.judgements.thumb(ANN, "chat", greedy, "up")
+    store.judgements.pair(ANN, "chat", first, second, "first")
+    store.judgements.correction(ANN, "chat", second, "By hand.")
+    assert [row.temperature for row in rows(store, "unpaired").rows] == [0.6, 1.0]
+    assert [row.temperature for row in rows(store, "preference").rows] == [0.8, 1.0]
+    assert [row.temperature for row in rows(store, "messages").rows] == [0.6, 1.0, 1.0]
+
+
 def test_what_a_person_wrote_is_whole_and_marked_as_a_correction(store: FeedbackStore):
     talk = ask(store, "Cut o", finish="length")
     fixed = store.judgements.correction(ANN, "chat", talk.answers[0], "Whole.").corrected_id

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start bench-train bench-beside clean
+.PHONY: help chat test lint loop bench-start bench-train bench-beside bench-two clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,10 @@ bench-train: ## measure training speed beside TRL's own trainer (see docs/traini
 bench-beside: ## measure the wait for a first token while a round trains (see docs/training.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.beside
+
+bench-two: ## measure what two engines get done beside each other (see docs/serving.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.two
 
 clean: ## remove the environment and caches; what people said (./data) stays
 	rm -rf .venv .installing .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results build *.egg-info

@@ -1,11 +1,13 @@
 """Which objectives fit what people gave: corrections, pairs, lone thumbs."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from align.quality import LOOPS
 from assistant.errors import Invalid
-from assistant.feedback.rows import Row, Rows, Shape
+from assistant.feedback.rows import UNFINISHED, Row, Rows, Shape
 
 LEAST_CORRECTIONS = 8
 LEAST_PAIRS = 20
@@ -57,4 +59,16 @@ def need(chosen: Chosen) -> None:
         f"{max(0, LEAST_THUMBS - given['thumbs down'])} more thumbs down, or "
         f"{LEAST_CORRECTIONS - given['corrections']} more corrections"
     )
-    raise Invalid(f"Too little to learn from ({have}, with consent). A round needs {missing}.")
+    raise Invalid(
+        f"Too little to learn from ({have}, with consent). A round needs {missing}."
+        f"{_not_learnt(chosen)}"
+    )
+
+
+def _not_learnt(chosen: Chosen) -> str:
+    """What people liked and is not learnt all the same: they would wonder."""
+    counted = Counter[str]()
+    for shape in ("preference", "unpaired"):
+        counted.update(chosen.left_out.get(shape, {}))
+    found = [f"{counted[why]} × {why}" for why in (UNFINISHED, LOOPS) if counted[why]]
+    return f" Left out: {'; '.join(found)}." if found else ""

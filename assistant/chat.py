@@ -89,7 +89,7 @@ class _Answer:
     """One answer being streamed, and what is known of its making."""
 
     def __init__(
-        self, engine: Engine, turns: list[dict[str, str]], sampling: dict[str, Any]
+        self, engine: Engine, turns: list[dict[str, Any]], sampling: dict[str, Any]
     ) -> None:
         self.text = ""
         self._engine = engine
@@ -137,7 +137,7 @@ class _Answer:
 
 def origin(
     engine: Engine,
-    turns: Sequence[Mapping[str, str]],
+    turns: Sequence[Mapping[str, Any]],
     sampling: dict[str, Any],
     usage: Mapping[str, int],
     **made: Any,

@@ -31,6 +31,7 @@ GRACE_SECONDS = 1  # from choosing an engine to asking it
 LONGEST_ANSWER_SECONDS = 600
 WATCH_SECONDS = 5  # how often a remote engine is looked at
 LOG_BYTES = 10_000_000
+TOOL_PARSER = "hermes"  # <tool_call>{…}</tool_call>, as our chat template shows it
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ class LocalEngine(Engine):
         flags = ["--model", str(self.version.path), "--served-model-name", self.version.name]
         flags += ["--uds", str(self._socket), "--generation-config", "vllm"]
         flags += ["--enable-request-id-headers", "--disable-fastapi-docs"]
+        flags += ["--enable-auto-tool-choice", "--tool-call-parser", TOOL_PARSER]
+        flags += ["--tool-strict-level", "parameter"]  # arguments keep to their schema
         flags += ["--disable-uvicorn-access-log", "--shutdown-timeout", str(DRAIN_SECONDS)]
         if self._context:
             flags += ["--max-model-len", str(self._context)]

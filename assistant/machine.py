@@ -19,6 +19,8 @@ LIBRARY_FOLDERS = (
     "/usr/local/lib",
 )
 KV_CACHE_GIB = 1
+SPINCOUNT = "GOMP_SPINCOUNT"
+SPINS = "1000"  # how long a thread waits for the others before it yields: engines share the cores
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def plan_engine(
         "VLLM_TARGET_DEVICE": "cpu",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": str(machine.cores),
+        SPINCOUNT: os.environ.get(SPINCOUNT, SPINS),
         "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB),
         "VLLM_USE_AOT_COMPILE": "0",  # its cache fails to load, so every start would recompile
     }

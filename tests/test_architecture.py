@@ -18,7 +18,7 @@ HEAVY = {
     "transformers": ("assistant/embedded.py", "align/"),
     "trl": ("align/",),
     "peft": ("align/",),
-    "vllm": (),
+    "vllm": ("assistant/engine_plugin.py",),
 }
 CATCH_ALL = {"utils", "util", "helpers", "common", "misc", "base", "core", "manager", "tools"}
 

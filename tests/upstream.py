@@ -13,6 +13,25 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 WORDS = ["one ", "two ", "three"]
+CALLING = {
+    "content": None,
+    "tool_calls": [
+        {"id": "call-1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}},
+        {"id": "call-2", "type": "function", "function": {"name": "sub", "arguments": "{}"}},
+    ],
+}
+STREAMED: dict[str, list[dict[str, Any]]] = {  # before the words
+    "think": [{"reasoning": "Hm."}],
+    "call": [
+        {"tool_calls": [{"index": index, **piece}]}
+        for index, piece in (
+            (0, {"id": "call-1", "type": "function", "function": {"name": "add"}}),
+            (0, {"function": {"arguments": '{"a":'}}),
+            (0, {"function": {"arguments": " 1}"}}),
+            (1, {"id": "call-2", "function": {"name": "sub", "arguments": "{}"}}),
+        )
+    ],
+}
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 
 
@@ -66,6 +85,8 @@ class Upstream:
         if script == "slow":
             await asyncio.sleep(self.pause)
         message = {"role": "assistant", "content": "".join(self.words), "tool_calls": []}
+        message |= CALLING if script == "call" else {}
+        message |= {"reasoning": "Hm."} if script == "think" else {}
         choices = [
             {"index": i, "message": message, "finish_reason": "stop", "stop_reason": None}
             for i in range(body.get("n", 1))
@@ -88,7 +109,9 @@ class Upstream:
     async def _stream(self, body: dict[str, Any], script: str, identity: str) -> AsyncIterator[str]:
         self.running += 1
         try:
-            for word in self.words:
+            for delta in STREAMED.get(script, ()):
+                yield _event(body, identity, [_choice(delta)])
+            for word in self.words if script != "call" else ():
                 yield _event(body, identity, [_choice({"content": word})])
                 if script == "slow":
                     await asyncio.sleep(self.pause)
@@ -112,13 +135,14 @@ def _head(body: dict[str, Any], identity: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{identity}", "object": "chat.completion", "model": body["model"]}
 
 
-def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "finish_reason": finish}
+def _choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    own = {"stop_reason": 'a"b' if finish else None, "token_ids": None}
+    return {"index": 0, "delta": delta, "finish_reason": finish, **own}
 
 
 def _event(body: dict[str, Any], identity: str, choices: list[Any], **more: Any) -> str:
-    chunk = _head(body, identity) | {"choices": choices} | more
-    return f"data: {json.dumps(chunk)}\n\n"
+    chunk = _head(body, identity) | {"choices": choices, "prompt_token_ids": None} | more
+    return f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n"
 
 
 def _error(status: int, message: str, param: str | None = None) -> JSONResponse:

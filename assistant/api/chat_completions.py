@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions, streamed and not, and the ones a client asked to keep."""
+"""POST /v1/chat/completions, streamed and not, kept if the client asked for it."""
 
 import asyncio
 import secrets
@@ -11,32 +11,29 @@ from fastapi.responses import JSONResponse, Response
 
 from assistant import sse
 from assistant.api import relay, requests
+from assistant.api.openapi import gives, takes
+from assistant.api.schemas.answers import ChatCompletion
+from assistant.api.schemas.chat import ChatRequest
 from assistant.chat import origin
 from assistant.engine import Engine
-from assistant.feedback.completions import Choice, Completion
+from assistant.feedback.completions import Choice
 from assistant.feedback.store import FeedbackStore
-from assistant.fleet import ALIAS, Fleet
+from assistant.fleet import Fleet
 
 PATH = "/v1/chat/completions"
-NOT_SAMPLING = {"messages", "model", "stream", "stream_options", "store", "metadata", "user"}
 
 
 def router(fleet: Fleet, store: FeedbackStore, owner: str) -> APIRouter:
-    """Routes of chat completions; what is kept belongs to `owner`."""
+    """The route of chat completions; what is kept belongs to `owner`."""
     routes = APIRouter()
 
-    @routes.post(PATH)
+    @routes.post(PATH, openapi_extra=takes(ChatRequest), responses=gives(ChatCompletion))
     async def create(request: Request) -> Response:
-        body = requests.check_fields(await requests.read_object(request), requests.CHAT_FIELDS)
-        body["messages"] = requests.turns(body.get("messages"))
-        call = _Call(fleet.engine(body.get("model", ALIAS)), body, store, owner)
-        if body.get("stream"):
-            return await call.streamed()
+        asked = ChatRequest.read(await requests.read_object(request))
+        call = _Call(fleet.engine(asked.model), asked, store, owner)
+        if asked.stream:
+            return await call.streamed(request)
         return JSONResponse(await call.whole(request))
-
-    @routes.get(PATH + "/{completion_id}")
-    async def kept(completion_id: str) -> dict[str, Any]:
-        return _restored(await asyncio.to_thread(store.completions.get, completion_id, owner))
 
     return routes
 
@@ -45,35 +42,31 @@ class _Call:
     """One request to one engine, and what it takes to keep its outcome."""
 
     def __init__(
-        self, engine: Engine, body: dict[str, Any], store: FeedbackStore, owner: str
+        self, engine: Engine, asked: ChatRequest, store: FeedbackStore, owner: str
     ) -> None:
         engine.require_ready()
         self._engine = engine
-        self._body = body
+        self._asked = asked
         self._store = store
         self._owner = owner
-        self._keep = body.get("store", False)
-        self._metadata = requests.metadata(body.get("metadata"))
         self._request_id = secrets.token_hex(16)  # the engine's id is chatcmpl-<this>
         self._heard = _Heard()
-        options = body.get("stream_options") or {}
-        self._usage_wanted = bool(options.get("include_usage"))
-        ours = ("store", "metadata", "user")
-        self._upstream = {k: v for k, v in body.items() if k not in ours}
+        self._upstream = asked.upstream()
 
     async def whole(self, request: Request) -> dict[str, Any]:
         answer = await relay.whole(request, self._engine, PATH, self._upstream, self._request_id)
-        if self._keep:
+        if self._asked.store:
             self._heard.whole(answer)
             await self._remember()
         return answer
 
-    async def streamed(self) -> Response:
-        if not self._keep:
-            return await relay.stream(self._engine, PATH, self._upstream, self._request_id)
+    async def streamed(self, request: Request) -> Response:
+        if not self._asked.store:
+            return await relay.stream(request, self._engine, PATH, self._upstream, self._request_id)
         upstream = self._upstream | {"stream_options": {"include_usage": True}}
         return await relay.stream(
-            *(self._engine, PATH, upstream, self._request_id), self._overhear, self._remember
+            *(request, self._engine, PATH, upstream, self._request_id),
+            *(self._overhear, self._remember),
         )
 
     def _overhear(self, block: bytes) -> bytes | None:
@@ -82,15 +75,14 @@ class _Call:
             return block
         self._heard.chunk(chunk)
         only_usage = chunk.get("choices") == []
-        return None if only_usage and not self._usage_wanted else block
+        return None if only_usage and not self._asked.usage_wanted else block
 
     async def _remember(self) -> None:
         if not self._heard.failed:
             await asyncio.to_thread(self._remember_now)
 
     def _remember_now(self) -> None:
-        turns, heard = self._body["messages"], self._heard
-        sampling = {k: v for k, v in self._body.items() if k not in NOT_SAMPLING}
+        turns, sampling, heard = self._asked.turns, self._asked.drawing(), self._heard
         choices = [
             Choice(
                 heard.texts[index],
@@ -100,13 +92,14 @@ class _Call:
                     first_token_ms=heard.first_token_ms,
                     total_ms=heard.elapsed_ms(),
                 ),
+                heard.calls_of(index),
             )
             for index in sorted(heard.texts)
         ]
         conversation = self._store.conversations.start(self._owner, "api")
         self._store.completions.keep(
-            *(heard.id, conversation.id, self._owner, self._body.get("model", ALIAS)),
-            *(turns, choices, self._metadata, heard.usage),
+            *(heard.id, conversation.id, self._owner, self._asked.model),
+            *(turns, choices, self._asked.metadata, heard.usage),
         )
 
 
@@ -116,6 +109,8 @@ class _Heard:
 
     id: str = ""
     texts: dict[int, str] = field(default_factory=dict)
+    calls: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    """The tool calls of each choice, by their position."""
     finishes: dict[int, str] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     first_token_ms: int | None = None
@@ -147,26 +142,20 @@ class _Heard:
     def _add(self, choice: dict[str, Any], said: dict[str, Any]) -> None:
         index = choice["index"]
         self.texts[index] = self.texts.get(index, "") + (said.get("content") or "")
+        for position, call in enumerate(said.get("tool_calls") or ()):
+            self._call(index, call.get("index", position), call)
         if choice.get("finish_reason"):
             self.finishes[index] = choice["finish_reason"]
 
+    def _call(self, index: int, position: int, piece: dict[str, Any]) -> None:
+        function = piece.get("function") or {}
+        new = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        call = self.calls.setdefault(index, {}).setdefault(position, new)
+        call["id"] = call["id"] or piece.get("id") or ""
+        for name in ("name", "arguments"):
+            call["function"][name] += function.get(name) or ""
 
-def _restored(completion: Completion) -> dict[str, Any]:
-    """A kept completion as it was answered."""
-    return {
-        "id": completion.id,
-        "object": "chat.completion",
-        "created": completion.created_at // 1000,
-        "model": completion.choices[0][1].generation.version,
-        "metadata": completion.metadata or {},
-        "choices": [
-            {
-                "index": choice.generation.choice_index,
-                "message": {"role": "assistant", "content": choice.content, "refusal": None},
-                "logprobs": None,
-                "finish_reason": choice.generation.finish_reason,
-            }
-            for _, choice in completion.choices
-        ],
-        "usage": completion.usage,
-    }
+    def calls_of(self, index: int) -> list[dict[str, Any]] | None:
+        """The tool calls of a choice, in order, if it made any."""
+        calls = self.calls.get(index, {})
+        return [calls[position] for position in sorted(calls)] or None

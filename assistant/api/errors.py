@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -51,6 +52,13 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(AssistantError)
     async def ours(_request: Request, error: AssistantError) -> JSONResponse:
         return respond(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def query(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        param = str(first["loc"][-1])
+        text = f"{param!r}: {first['msg'][:1].lower()}{first['msg'][1:]}."
+        return _response(400, error_body(text, 400, param=param))
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:

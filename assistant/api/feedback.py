@@ -1,4 +1,4 @@
-"""POST /v1/feedback in all its forms, and GET /v1/feedback/{id}."""
+"""POST /v1/feedback in all its forms; GET lists what was given, or reads one judgement."""
 
 import asyncio
 from typing import Any
@@ -7,20 +7,25 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from assistant.api import requests
-from assistant.errors import Invalid
+from assistant.api.openapi import gives, takes
+from assistant.api.pages import After, Limit, Order, page
+from assistant.api.schemas.answers import Feedback, Feedbacks
+from assistant.api.schemas.feedback import (
+    FORMS,
+    Correction,
+    Form,
+    Pair,
+    Ranking,
+    Rating,
+    Withdrawal,
+    read_form,
+)
 from assistant.feedback.comparisons import split_answer_id
 from assistant.feedback.records import Judgement
 from assistant.feedback.store import FeedbackStore
 from assistant.prompts import text_hash
 
 SURFACE = "api"
-FORMS = {  # the field that tells a form, and all fields it may have
-    "rating": {"completion_id", "rating", "reasons", "comment"},
-    "pair": {"pair", "choice"},
-    "ranking": {"ranking"},
-    "correction": {"completion_id", "correction"},
-    "withdraw": {"withdraw"},
-}
 CONSENT_BY_JUDGING = text_hash(
     "Judging a stored completion through the API is consent to train on it."
 )
@@ -30,13 +35,26 @@ def router(store: FeedbackStore, owner: str) -> APIRouter:
     """Routes of judgements; they are given and read as `owner`."""
     routes = APIRouter(prefix="/v1/feedback")
 
-    @routes.post("")
+    @routes.post(
+        "",
+        status_code=201,
+        openapi_extra=takes(*FORMS.values()),
+        responses=gives(Feedback, 201),
+    )
     async def give(request: Request) -> JSONResponse:
-        body = await requests.read_object(request)
-        judgement = await asyncio.to_thread(_judge, store, owner, body)
+        form = read_form(await requests.read_object(request))
+        judgement = await asyncio.to_thread(_judge, store, owner, form)
         return JSONResponse(_shown(store, judgement), 201)
 
-    @routes.get("/{judgement_id}")
+    @routes.get("", response_model=None, responses=gives(Feedbacks))
+    async def listed(
+        after: After = None, limit: Limit = 20, order: Order = "asc"
+    ) -> dict[str, Any]:
+        find = store.judgements.page
+        found, more = await asyncio.to_thread(find, owner, after, limit, order == "desc")
+        return page([_shown(store, judgement) for judgement in found], more)
+
+    @routes.get("/{judgement_id}", response_model=None, responses=gives(Feedback))
     async def read(judgement_id: str) -> dict[str, Any]:
         judgement = await asyncio.to_thread(store.judgements.get, judgement_id, owner)
         return _shown(store, judgement)
@@ -44,9 +62,9 @@ def router(store: FeedbackStore, owner: str) -> APIRouter:
     return routes
 
 
-def _judge(store: FeedbackStore, owner: str, body: dict[str, Any]) -> Judgement:
+def _judge(store: FeedbackStore, owner: str, form: Form) -> Judgement:
     """Store one judgement; it is also the consent to train on what it names."""
-    judgement = _give(store, owner, _form(body), body)
+    judgement = _give(store, owner, form)
     named = [t.message_id for t in judgement.targets]
     for message in store.conversations.messages(named, owner):
         if not store.conversations.consent(owner, message.conversation_id):
@@ -56,38 +74,27 @@ def _judge(store: FeedbackStore, owner: str, body: dict[str, Any]) -> Judgement:
     return judgement
 
 
-def _give(store: FeedbackStore, owner: str, form: str, body: dict[str, Any]) -> Judgement:
+def _give(store: FeedbackStore, owner: str, form: Form) -> Judgement:
     judgements = store.judgements
 
-    def answer(name: Any) -> str:
-        return _message_id(store, owner, _text(name, "completion_id"))
+    def answer(name: str) -> str:
+        return _message_id(store, owner, name)
 
     match form:
-        case "rating":
-            return judgements.thumb(
-                *(owner, SURFACE, answer(body.get("completion_id")), body["rating"]),
-                _texts(body.get("reasons") or [], "reasons"),
-                body.get("comment") and _text(body["comment"], "comment"),
-            )
-        case "pair":
-            return _give_pair(store, owner, body)
-        case "ranking":
-            if not isinstance(body["ranking"], list):
-                raise Invalid("'ranking' must be a list of lists of ids.", "ranking")
-            groups = [_texts(group, "ranking") for group in body["ranking"]]
+        case Rating(completion_id=name, rating=rating, reasons=reasons, comment=comment):
+            return judgements.thumb(owner, SURFACE, answer(name), rating, reasons, comment)
+        case Pair(pair=pair, choice=choice):
+            return _give_pair(store, owner, pair, choice)
+        case Ranking(ranking=groups):
             return judgements.ranking(owner, SURFACE, [[answer(i) for i in g] for g in groups])
-        case "correction":
-            text = _text(body["correction"], "correction")
-            return judgements.correction(owner, SURFACE, answer(body.get("completion_id")), text)
-    return judgements.withdraw(owner, SURFACE, _text(body["withdraw"], "withdraw"))
+        case Correction(completion_id=name, correction=text):
+            return judgements.correction(owner, SURFACE, answer(name), text)
+        case Withdrawal(withdraw=judgement_id):
+            return judgements.withdraw(owner, SURFACE, judgement_id)
 
 
-def _give_pair(store: FeedbackStore, owner: str, body: dict[str, Any]) -> Judgement:
+def _give_pair(store: FeedbackStore, owner: str, pair: list[str], choice: str) -> Judgement:
     """A pair that the server drew is judged as such; one the client chose is only a pair."""
-    pair = _texts(body["pair"], "pair")
-    if len(pair) != 2:
-        raise Invalid("'pair' must name two answers.", "pair")
-    choice = _text(body.get("choice"), "choice")
     if drawn := _drawn_pair(pair):
         return store.judgements.compared(owner, SURFACE, drawn[0], _as_shown(choice, drawn[1]))
     first, second = (_message_id(store, owner, answer) for answer in pair)
@@ -112,33 +119,6 @@ def _as_shown(choice: str, first_named: int) -> str:
     """The choice in the order in which the two answers were drawn."""
     swapped = {"first": "second", "second": "first"}
     return swapped.get(choice, choice) if first_named == 1 else choice
-
-
-def _form(body: dict[str, Any]) -> str:
-    forms = [form for form in FORMS if form in body]
-    if len(forms) != 1:
-        raise Invalid(
-            "A judgement has exactly one of: rating (with completion_id), pair (with choice), "
-            "ranking, correction (with completion_id), withdraw."
-        )
-    for name in body:
-        if name not in FORMS[forms[0]]:
-            raise Invalid(f"A judgement by {forms[0]!r} has no field {name!r}.", name)
-    if forms[0] == "rating" and not isinstance(body["rating"], str):
-        raise Invalid("A rating is 'up' or 'down'.", "rating")
-    return forms[0]
-
-
-def _text(value: Any, param: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise Invalid(f"{param!r} must be a text.", param)
-    return value
-
-
-def _texts(value: Any, param: str) -> list[str]:
-    if not isinstance(value, list):
-        raise Invalid(f"{param!r} must be a list of texts.", param)
-    return [_text(item, param) for item in value]
 
 
 def _shown(store: FeedbackStore, judgement: Judgement) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from assistant.api.schemas.answers import Readiness
 from assistant.fleet import Fleet
 
 
@@ -16,7 +17,7 @@ def router(fleet: Fleet) -> APIRouter:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/readyz")
+    @routes.get("/readyz", responses={200: {"model": Readiness}, 503: {"model": Readiness}})
     async def readyz() -> JSONResponse:
         status = fleet.status
         body: dict[str, Any] = {"ready": status.state == "ready", "detail": status.detail}

@@ -1,6 +1,7 @@
 """Passing an engine's answer on: whole or streamed, and never for a client that has gone."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
@@ -16,7 +17,15 @@ from assistant.errors import AssistantError, EngineError
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 ANSWER_FIELDS = ("id", "object", "created", "model", "choices", "usage", "system_fingerprint")
 CHOICE_FIELDS = ("index", "message", "text", "logprobs", "finish_reason")
-MESSAGE_FIELDS = ("role", "content", "refusal", "reasoning")
+MESSAGE_FIELDS = ("role", "content", "refusal")
+
+# What only vLLM's events have. Inside a JSON string quotes are escaped, so this matches no text.
+ENGINE_FIELDS = re.compile(
+    rb',"(?:token_ids|stop_reason|prompt_token_ids|prompt_text|routed_experts)":'
+    rb'(?:null|-?\d+|"(?:[^"\\]|\\.)*")'
+)
+REASONING = b'"reasoning":'
+ASKS_FOR_ENGINE_FIELDS = "x-engine-fields"
 
 OnBlock = Callable[[bytes], bytes | None]
 OnEnd = Callable[[], Awaitable[None]]
@@ -32,10 +41,12 @@ async def whole(
             answer: dict[str, Any] = await response.json()
             return answer
 
-    return trimmed(await while_connected(request, fetch()))
+    answer = await while_connected(request, fetch())
+    return answer if _wants_everything(request) else trimmed(answer)
 
 
 async def stream(
+    request: Request,
     engine: Engine,
     path: str,
     body: dict[str, Any],
@@ -50,8 +61,35 @@ async def stream(
     """
     stack = AsyncExitStack()
     response = await stack.enter_async_context(engine.post(path, body, request_id))
-    events = _events(stack, response, on_block or (lambda block: block), on_end)
+    seen = on_block or _unchanged
+    shown = _unchanged if _wants_everything(request) else _pruned
+    events = _events(stack, response, lambda block: shown(seen(block)), on_end)
     return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+def _wants_everything(request: Request) -> bool:
+    return request.headers.get(ASKS_FOR_ENGINE_FIELDS, "").lower() in ("1", "true")
+
+
+def _unchanged(block: bytes | None) -> bytes | None:
+    return block
+
+
+def _pruned(block: bytes | None) -> bytes | None:
+    if not block:
+        return block
+    block = ENGINE_FIELDS.sub(b"", block)
+    if REASONING in block and (chunk := sse.payload(block)):
+        for choice in chunk.get("choices", []):
+            _name_reasoning_twice(choice["delta"])
+        return sse.event(chunk)
+    return block
+
+
+def _name_reasoning_twice(message: dict[str, Any]) -> None:
+    """Clients know what a model thought before it answered by one name or by the other."""
+    if message.get("reasoning") is not None:
+        message["reasoning_content"] = message["reasoning"]
 
 
 def trimmed(answer: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +151,15 @@ async def _disconnected(request: Request) -> None:
 def _choice(choice: dict[str, Any]) -> dict[str, Any]:
     kept = {field: choice[field] for field in CHOICE_FIELDS if field in choice}
     if message := kept.get("message"):
-        kept["message"] = {
-            field: message[field]
-            for field in MESSAGE_FIELDS
-            if field in message and not (field == "reasoning" and message[field] is None)
-        }
+        kept["message"] = _message(message)
+    return kept
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    kept = {field: message[field] for field in MESSAGE_FIELDS if field in message}
+    if calls := message.get("tool_calls"):
+        kept |= {"content": message.get("content") or None, "tool_calls": calls}
+    if (reasoning := message.get("reasoning")) is not None:
+        kept["reasoning"] = reasoning
+        _name_reasoning_twice(kept)
     return kept

@@ -58,11 +58,13 @@ class Conversations:
         content: str,
         author: str = "person",
         generation: Generation | None = None,
+        **tools: Any,
     ) -> Message:
-        """Add one message under `parent_id` (None: a new root)."""
+        """Add one message under `parent_id` (None: a new root); `tools` as in `Message`."""
         with self._write.begin() as connection:
             return insert_message(
-                connection, conversation_id, parent_id, role, content, author, generation
+                *(connection, conversation_id, parent_id, role, content, author, generation),
+                **tools,
             )
 
     def message(self, message_id: str, owner: str) -> Message:
@@ -157,6 +159,8 @@ def insert_message(
     content: str,
     author: str,
     generation: Generation | None = None,
+    tool_calls: list[dict[str, Any]] | None = None,
+    tool_call_id: str | None = None,
 ) -> Message:
     """Add a message within a transaction; refuses to add to an erased conversation."""
     table = schema.conversation
@@ -168,7 +172,8 @@ def insert_message(
         raise NotFound("That conversation was deleted.")
     _check_parent(connection, conversation_id, parent_id)
     message = Message(
-        new_id("msg"), conversation_id, parent_id, role, author, content, now_ms(), generation
+        *(new_id("msg"), conversation_id, parent_id, role, author, content, now_ms()),
+        *(generation, tool_calls, tool_call_id),
     )
     values = {k: v for k, v in asdict(message).items() if k != "generation"}
     connection.execute(sa.insert(schema.message).values(values))
@@ -241,6 +246,7 @@ def _to_message(row: sa.Row[Any]) -> Message:
         *(row.id, row.conversation_id, row.parent_id, row.role, row.author, row.content),
         row.created_at,
         Generation(**made) if made["version"] is not None else None,
+        *(row.tool_calls, row.tool_call_id),
     )
 
 

@@ -24,7 +24,7 @@ def erase_conversations(connection: sa.Connection, which: sa.ColumnElement[bool]
         sa.update(completion).where(completion.c.conversation_id.in_(ids)).values(metadata=None),
         sa.update(message)
         .where(message.c.conversation_id.in_(ids))
-        .values(content=None, erased_at=gone),
+        .values(content=None, tool_calls=None, tool_call_id=None, erased_at=gone),
         sa.update(table)  # last: the others find their rows by what is not erased yet
         .where(which, table.c.erased_at.is_(None))
         .values(title=None, erased_at=gone),

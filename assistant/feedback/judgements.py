@@ -126,6 +126,21 @@ class Judgements:
             raise NotFound(f"There is no judgement {judgement_id!r} of yours.")
         return found[0]
 
+    def page(
+        self, owner: str, after: str | None = None, limit: int = 20, newest_first: bool = False
+    ) -> tuple[list[Judgement], bool]:
+        """An owner's judgements after a known one, and whether there are more."""
+        table = schema.judgement
+        query = sa.select(table.c.id).where(table.c.owner == owner)
+        if after is not None:
+            known = self.get(after, owner).seq
+            query = query.where(table.c.seq < known if newest_first else table.c.seq > known)
+        query = query.order_by(table.c.seq.desc() if newest_first else table.c.seq)
+        with self._read.connect() as connection:
+            ids = connection.execute(query.limit(limit + 1)).scalars().all()
+            found = select_judgements(connection, table.c.id.in_(ids[:limit]))
+        return (found[::-1] if newest_first else found), len(ids) > limit
+
     def all(self) -> list[Judgement]:
         """Every judgement ever given, in order."""
         with self._read.connect() as connection:
@@ -197,13 +212,13 @@ def _answers(connection: sa.Connection, owner: str, ids: Sequence[str]) -> list[
     return rows
 
 
-def _prompt(connection: sa.Connection, message_id: str | None) -> tuple[tuple[str, str], ...]:
+def _prompt(connection: sa.Connection, message_id: str | None) -> tuple[tuple[str, ...], ...]:
     turns = []
     table = schema.message
     while message_id is not None:
-        query = sa.select(table.c.role, table.c.content, table.c.parent_id)
-        row = connection.execute(query.where(table.c.id == message_id)).one()
-        turns.append((row.role, row.content))
+        query = sa.select(table).where(table.c.id == message_id)
+        row = connection.execute(query).one()
+        turns.append((row.role, row.content, str(row.tool_calls), str(row.tool_call_id)))
         message_id = row.parent_id
     return tuple(reversed(turns))
 

@@ -55,11 +55,17 @@ class Message:
     content: str | None
     created_at: int
     generation: Generation | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    """What an answer asks programs to run, in OpenAI's shape."""
+    tool_call_id: str | None = None
+    """The call whose outcome this is; only of messages with the role tool."""
 
     @property
-    def turn(self) -> dict[str, str]:
+    def turn(self) -> dict[str, Any]:
         """The message as chat templates and trainers read it."""
-        return {"role": self.role, "content": self.content or ""}
+        turn: dict[str, Any] = {"role": self.role, "content": self.content or ""}
+        tools = {"tool_calls": self.tool_calls, "tool_call_id": self.tool_call_id}
+        return turn | {name: value for name, value in tools.items() if value}
 
 
 @dataclass(frozen=True)

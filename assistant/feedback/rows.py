@@ -16,7 +16,8 @@ from assistant.feedback.records import Judgement, Message
 
 Shape = Literal["preference", "unpaired", "messages"]
 SHAPES: tuple[Shape, ...] = ("preference", "unpaired", "messages")
-Turns = list[dict[str, str]]
+Turns = list[dict[str, Any]]
+TOOLS = "asked with tools, which training does not show yet"
 UNFINISHED = "good, but cut off before its end: would teach not to stop"
 
 
@@ -87,8 +88,17 @@ def _usable(snapshot: Snapshot, left_out: Counter[str]) -> Iterator[Judgement]:
             left_out["deleted"] += 1
         elif not all(m.conversation_id in snapshot.consented for m in named):
             left_out["no consent"] += 1
+        elif any(_with_tools(snapshot, message) for message in named):
+            left_out[TOOLS] += 1
         else:
             yield judgement
+
+
+def _with_tools(snapshot: Snapshot, answer: Message) -> bool:
+    """Whether tools were offered, called or had answered before."""
+    turns = [*snapshot.prompt(answer), answer.turn]
+    sampling = (answer.generation.sampling if answer.generation else None) or {}
+    return "tools" in sampling or any({"tool_calls", "tool_call_id"} & set(t) for t in turns)
 
 
 def _preferences(

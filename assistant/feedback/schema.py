@@ -62,6 +62,8 @@ message = _event(
     sa.Column("role", Name(16), nullable=False),
     sa.Column("author", Name(16), nullable=False),  # person, model, program, import
     sa.Column("content", Words),  # NULL once erased
+    sa.Column("tool_calls", sa.JSON(none_as_null=True)),  # what an answer asks programs to run
+    sa.Column("tool_call_id", Name(200)),  # the call whose outcome a message of role tool is
     sa.Column("erased_at", sa.BigInteger),
 )
 

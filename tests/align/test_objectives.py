@@ -10,8 +10,9 @@ from align.objectives import (
     choose,
     need,
 )
+from align.quality import LOOPS
 from assistant.errors import Invalid
-from assistant.feedback.rows import Row, Rows
+from assistant.feedback.rows import UNFINISHED, Row, Rows
 
 
 def pairs(number: int) -> list[Row]:
@@ -82,3 +83,12 @@ def test_too_little_is_said_with_what_is_there_and_what_is_missing():
         "thumbs down, or 7 more corrections."
     )
     need(chosen(pairs(20)))
+
+
+def test_too_little_because_good_answers_were_not_fit_to_learn_is_said():
+    rows = {shape: Rows() for shape in ("preference", "unpaired", "messages")}
+    rows["preference"].left_out.update({UNFINISHED: 20, "no consent": 3})
+    rows["unpaired"].left_out.update({UNFINISHED: 1, LOOPS: 2})
+    with pytest.raises(Invalid) as refused:
+        need(choose(rows))
+    assert str(refused.value).endswith(f"Left out: 21 × {UNFINISHED}; 2 × {LOOPS}.")

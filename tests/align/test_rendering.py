@@ -41,6 +41,32 @@ def test_nothing_is_doubled_or_added(tokenizer):
     )
 
 
+CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": {"a": "é"}}}
+CALLING = {"role": "assistant", "content": "", "tool_calls": [CALL, CALL]}
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+def test_calls_are_part_of_what_an_answer_is_trained_on(tokenizer):
+    outcome = {"role": "tool", "content": "3", "tool_call_id": "c"}
+    rendered = render(tokenizer, [QUESTION, CALLING, outcome])
+    trained = [i for i, learnt in zip(rendered.ids, rendered.trained, strict=True) if learnt]
+    call = '<tool_call>\n{"name": "add", "arguments": {"a": "é"}}\n</tool_call>'
+    assert tokenizer.decode(trained) == f"{call}\n{call}<|im_end|>"
+    assert tokenizer.decode(rendered.ids).endswith("<|im_start|>tool\n3<|im_end|>\n")
+
+
+@pytest.mark.parametrize("before", [[], [SYSTEM]])
+def test_tools_stand_at_the_end_of_the_system_message(tokenizer, before):
+    said = [*before, QUESTION]
+    text = tokenizer.apply_chat_template(said, tools=[TOOL], tokenize=False)
+    system = text.split("<|im_end|>")[0]
+    assert system.startswith("<|im_start|>system\n" + ("Be brief.\n\n" if before else "You may"))
+    assert '<tools>\n{"name": "add", "parameters": {"type": "object"}}\n</tools>' in system
+    assert text.count("<tools>") == 1
+    plain = tokenizer.apply_chat_template(said, tokenize=False)
+    assert text.endswith(plain.split("<|im_end|>", 1)[1] if before else plain)
+
+
 def test_a_developer_speaks_as_the_system(tokenizer):
     developer = {"role": "developer", "content": "Be brief."}
     assert render_prompt(tokenizer, [developer, QUESTION]) == render_prompt(

@@ -22,10 +22,16 @@ def test_a_cpu_uses_all_cores_and_compiles():
     plan = plan_engine(PLAIN, "auto", CACHE)
     assert plan.environment["OMP_NUM_THREADS"] == "2"
     assert plan.environment["LD_PRELOAD"] == "/lib/t.so"
+    assert plan.environment["GOMP_SPINCOUNT"] == "1000"
     assert plan.environment["VLLM_CACHE_ROOT"] == "/cache"
     assert "--enforce-eager" not in plan.flags
     assert "2 threads of 24 GiB" in plan.summary
     assert "compiled, tcmalloc" in plan.summary
+
+
+def test_the_operator_may_choose_how_long_threads_spin(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert plan_engine(PLAIN, "auto", CACHE).environment["GOMP_SPINCOUNT"] == "7"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Programs use the API through the official client, on the real engine."""
 
 import contextlib
+import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -42,6 +44,29 @@ def test_a_stream_says_the_same_as_a_whole_answer(product: Product):
     assert len(chunks) > 5
 
 
+def test_a_seed_gives_the_same_answer(product: Product):
+    story = [{"role": "user", "content": "Tell me a story."}]
+    asked = {"model": "assistant", "messages": story, "temperature": 1.2, "max_tokens": 40}
+    make = product.client.chat.completions.create
+    first, again, other = (
+        make(seed=seed, **asked).choices[0].message.content for seed in (7, 7, 8)
+    )
+    assert first == again != other
+
+
+def test_seeded_prompts_that_are_read_in_pieces_do_not_end_the_engine(product: Product):
+    """Six of 700 tokens at once, of which the engine reads 1024 at a time."""
+    engine = product.engine().pid
+    long = [{"role": "user", "content": "word " * 700}]
+    asked = {"model": "assistant", "messages": long, "max_tokens": 3}
+    with ThreadPoolExecutor(6) as pool:
+        seeds = range(6)
+        make = product.client.chat.completions.create
+        answers = list(pool.map(lambda seed: make(seed=seed, **asked), seeds))
+    assert all(answer.usage.prompt_tokens > 700 for answer in answers)
+    assert product.engine().pid == engine
+
+
 def test_a_text_is_continued(product: Product):
     made = product.client.completions.create(
         model="assistant", prompt="The capital of France is", temperature=0, max_tokens=3
@@ -58,6 +83,59 @@ def test_a_schema_is_kept_to(product: Product):
         response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
     )
     assert re.search(r'\{\s*"n"\s*:\s*-?\d+', answer.choices[0].message.content)
+
+
+ADD = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds two numbers.",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+            "required": ["a", "b"],
+            "additionalProperties": False,
+        },
+    },
+}
+NAMED = {"type": "function", "function": {"name": "add"}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("choice", ["required", NAMED])
+def test_a_tool_that_must_be_called_is_called_with_what_it_takes(product: Product, choice, stream):
+    made = product.client.chat.completions.create(
+        model="assistant",
+        messages=[{"role": "user", "content": "What is 2 + 3?"}],
+        tools=[ADD],
+        tool_choice=choice,
+        parallel_tool_calls=False,
+        temperature=0,
+        max_tokens=100,
+        stream=stream,
+        store=True,
+    )
+    made_id = [chunk.id for chunk in made][-1] if stream else made.id
+    said = product.client.chat.completions.retrieve(made_id).choices[0].message
+    [call] = said.tool_calls
+    assert call.function.name == "add"
+    assert set(json.loads(call.function.arguments)) == {"a", "b"}
+    if not stream:
+        assert made.choices[0].message.tool_calls[0].id == call.id
+
+
+def test_tools_may_be_offered_and_their_outcomes_told(product: Product):
+    make = product.client.chat.completions.create
+    offered = {"model": "assistant", "tools": [ADD], "temperature": 0, "max_tokens": 40}
+    call = {"id": "c1", **NAMED, "function": {"name": "add", "arguments": '{"a": 2, "b": 3}'}}
+    talk = [
+        {"role": "user", "content": "What is 2 + 3?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "5"},
+    ]
+    for choice in ("auto", "none"):
+        answer = make(messages=talk, tool_choice=choice, **offered).choices[0]
+        assert answer.message.content or answer.message.tool_calls
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -128,8 +206,14 @@ def test_training_and_serving_see_identical_token_ids(product: Product):
     system = {"role": "system", "content": "Be brief.\n"}
     talk = [*QUESTION, {"role": "assistant", "content": "Red, 2 and <b>.\n\n"}]
     talk += [{"role": "user", "content": " 你好 <|im_start|> 42 "}]
-    for messages in (QUESTION, [system, *QUESTION], talk, [system, *talk]):
-        body = {"model": VERSION, "messages": messages, "add_generation_prompt": True}
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": {"a": "é"}}}
+    calls = [*QUESTION, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    calls += [{"role": "tool", "content": "3", "tool_call_id": "c"}]
+    for messages in (QUESTION, [system, *QUESTION], talk, [system, *talk], calls):
+        sent = json.loads(json.dumps(messages))
+        for called in (c for m in sent for c in m.get("tool_calls", ())):
+            called["function"]["arguments"] = json.dumps(called["function"]["arguments"])
+        body = {"model": VERSION, "messages": sent, "add_generation_prompt": True}
         served = engine.post("/tokenize", json=body).json()["tokens"]
         assert served == render_prompt(tokenizer, messages)
 

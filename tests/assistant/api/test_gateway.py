@@ -1,5 +1,6 @@
 """Models, health, unknown addresses, and who is kept out."""
 
+import openai
 import pytest
 
 from tests.assistant.api.conftest import Api, running
@@ -18,12 +19,42 @@ def test_unknown_addresses_and_methods_are_openai_shaped(api: Api):
     for response, status in (
         (api.get("/v1/nothing"), 404),
         (api.get("/v1/completions"), 405),
-        (api.post("/v1/chat/completions/x"), 405),
+        (api.post("/v1/models/x"), 405),
     ):
         error = response.json()["error"]
         assert response.status_code == status
         assert set(error) == {"message", "type", "param", "code"}
         assert error["type"] == "invalid_request_error"
+
+
+def test_answers_carry_an_id_and_a_time(api: Api):
+    for response in (
+        api.get("/v1/models"),
+        api.get("/v1/nothing"),
+        api.post("/v1/chat/completions", {}),
+        api.get("/v1/models", headers={"Host": "evil.example"}),
+    ):
+        assert response.headers["x-request-id"].startswith("req_")
+        assert int(response.headers["openai-processing-ms"]) < 5000
+        assert response.headers["openai-version"]
+    ids = {api.get("/v1/models").headers["x-request-id"] for _ in range(5)}
+    assert len(ids) == 5
+    made = api.client.chat.completions.create(
+        model="assistant", messages=[{"role": "user", "content": "hi"}]
+    )
+    assert made._request_id.startswith("req_")
+    assert "x-request-id" not in api.get("/healthz").headers
+
+
+@pytest.mark.parametrize("path", ["/v1//models", "//v1/models", "/v1/models//tiny"])
+def test_doubled_slashes_are_one(api: Api, path: str):
+    assert api.get(path).status_code == 200
+
+
+def test_moderations_say_what_is_missing(api: Api):
+    with pytest.raises(openai.NotFoundError, match="align safety") as missing:
+        api.client.moderations.create(input="hi")
+    assert missing.value.type == "model_not_found"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example"])

@@ -1,0 +1,21 @@
+"""POST /v1/moderations: needs a version that was trained to classify, and there is none yet."""
+
+from fastapi import APIRouter
+
+from assistant.errors import NotServed
+
+PATH = "/v1/moderations"
+
+
+def router() -> APIRouter:
+    """The route of moderations."""
+    routes = APIRouter()
+
+    @routes.post(PATH)
+    async def create() -> None:
+        raise NotServed(
+            "No moderation version is registered here. One will be trained by `align safety`, "
+            "which this release does not have yet."
+        )
+
+    return routes

@@ -1,0 +1,53 @@
+"""/openapi.json: every endpoint with what it takes and what it gives back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, TypeAdapter
+
+from assistant.api.schemas.answers import ErrorBody
+
+REFERENCE = "#/components/schemas/{model}"
+VALIDATION = "422"  # FastAPI's own; here it is a 400
+
+
+def takes(*forms: type[BaseModel]) -> dict[str, Any]:
+    """For a route: the body it reads itself, which has one of these forms."""
+    refs = [{"$ref": REFERENCE.format(model=form.__name__)} for form in forms]
+    schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def gives(answer: type[BaseModel], status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """For a route: the body of a success; failures are the same everywhere."""
+    failed = {"model": ErrorBody, "description": "What went wrong, and what to do."}
+    return {status: {"model": answer}, "4XX": failed, "5XX": failed}
+
+
+def describe(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
+    """Let the application describe the bodies that its routes read themselves."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app, bodies)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _described(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    made = get_openapi(
+        title="assistant", version="1", routes=app.routes, description=app.description
+    )
+    schemas = made["components"]["schemas"]
+    for body in bodies:
+        schema = TypeAdapter(body).json_schema(ref_template=REFERENCE)
+        schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
+    for path in made["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop(VALIDATION, None)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return made

@@ -1,0 +1,137 @@
+"""Tools over the API: offered, called, answered, kept, and never learnt by accident."""
+
+import json
+
+import pytest
+
+from assistant.feedback.rows import TOOLS
+from tests.assistant.api.conftest import Api
+from tests.assistant.feedback.said import rows
+from tests.upstream import CALLING
+
+PATH = "/v1/chat/completions"
+ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+ASKED = [{"role": "user", "content": "call"}]
+CALLS = CALLING["tool_calls"]
+DONE = [
+    *ASKED,
+    {"role": "assistant", "content": None, "tool_calls": CALLS},
+    {"role": "tool", "tool_call_id": "call-1", "content": "2"},
+    {"role": "tool", "tool_call_id": "call-2", "content": [{"type": "text", "text": "0"}]},
+]
+
+
+def asked(messages: list[dict], **more: object) -> dict[str, object]:
+    return {"model": "assistant", "messages": messages, "tools": [ADD], **more}
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "none", "required", "named"])
+def test_tools_reach_the_engine_as_they_were_sent(api: Api, choice: str | None):
+    named = {"type": "function", "function": {"name": "add"}} if choice == "named" else choice
+    more = {} if choice is None else {"tool_choice": named, "parallel_tool_calls": False}
+    assert api.post(PATH, asked(ASKED, **more)).status_code == 200
+    assert api.upstream.asked[-1] == {"model": "tiny", "messages": ASKED, "tools": [ADD], **more}
+
+
+def test_calls_and_their_outcomes_reach_the_engine(api: Api):
+    assert api.post(PATH, asked(DONE)).status_code == 200
+    said = api.upstream.asked[-1]["messages"]
+    assert said[1] == {"role": "assistant", "content": "", "tool_calls": CALLS}
+    assert said[2:] == [
+        {"role": "tool", "tool_call_id": "call-1", "content": "2"},
+        {"role": "tool", "tool_call_id": "call-2", "content": "0"},
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_calls_come_back_and_are_kept(api: Api, stream: bool):
+    client = api.client
+    made = client.chat.completions.create(**asked(ASKED, store=True, stream=stream))
+    if stream:
+        chunks = list(made)
+        pieces = [c.choices[0].delta.tool_calls for c in chunks if c.choices[0].delta.tool_calls]
+        assert [piece[0].index for piece in pieces] == [0, 0, 0, 1]
+        made = chunks[-1]
+    else:
+        assert made.choices[0].message.content is None
+        assert [call.model_dump() for call in made.choices[0].message.tool_calls] == CALLS
+    kept = client.chat.completions.retrieve(made.id).choices[0].message
+    assert kept.content is None
+    assert [call.model_dump() for call in kept.tool_calls] == CALLS
+
+
+def test_what_was_asked_is_kept_with_its_calls(api: Api):
+    made = api.client.chat.completions.create(**asked(DONE, store=True))
+    turns = api.get(f"{PATH}/{made.id}/messages").json()["data"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "tool", "tool"]
+    assert turns[1]["tool_calls"] == CALLS
+    assert turns[2]["tool_call_id"] == "call-1"
+
+
+@pytest.mark.parametrize("messages", [ASKED, DONE])
+def test_answers_asked_with_tools_are_not_learnt_yet_but_counted(api: Api, messages: list[dict]):
+    before = rows(api.store, "unpaired").left_out[TOOLS]
+    made = api.client.chat.completions.create(**asked(messages, store=True))
+    given = api.post("/v1/feedback", {"completion_id": made.id, "rating": "up"})
+    assert given.status_code == 201
+    assert rows(api.store, "unpaired").left_out[TOOLS] == before + 1
+
+
+def test_prompts_that_differ_only_in_a_call_are_different(api: Api):
+    other = json.loads(json.dumps(DONE))
+    other[1]["tool_calls"][0]["function"]["arguments"] = "{}"
+    ids = [
+        api.client.chat.completions.create(**asked(messages, store=True)).id
+        for messages in (DONE, other)
+    ]
+    refused = api.post("/v1/feedback", {"pair": ids, "choice": "first"})
+    assert "different prompts" in refused.json()["error"]["message"]
+
+
+def test_deleting_a_completion_deletes_its_calls(api: Api):
+    secret = [{**CALLS[0], "function": {"name": "add", "arguments": "very secret"}}]
+    talk = [*ASKED, {"role": "assistant", "content": None, "tool_calls": secret}]
+    made = api.client.chat.completions.create(**asked([*talk, *ASKED], store=True))
+    api.client.chat.completions.delete(made.id)
+    with api.store.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT tool_calls FROM message").all()
+    assert "very secret" not in str(found)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_model_thinks_comes_under_both_names(api: Api, stream: bool):
+    thinking = [{"role": "user", "content": "think"}]
+    made = api.client.chat.completions.create(model="tiny", messages=thinking, stream=stream)
+    said = next(iter(made)).choices[0].delta if stream else made.choices[0].message
+    assert (said.reasoning, said.reasoning_content) == ("Hm.", "Hm.")
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        ({"tools": []}, "tools", "at least 1"),
+        ({"tools": [ADD] * 129}, "tools", "at most 128"),
+        ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0].type", "'function'"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "is required"),
+        ({"tools": [{**ADD, "function": {"name": "a b"}}]}, "tools[0].function.name", "pattern"),
+        ({"tool_choice": "maybe"}, "tool_choice", "must be one of"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "sub"}}},
+            "tool_choice",
+            "'sub'",
+        ),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.function", "is required"),
+        ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.type", "'function'"),
+        ({"tools": None, "tool_choice": "auto"}, "tool_choice", "only allowed with 'tools'"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]", "'tool_call_id'"),
+        ({"messages": [{"role": "user", "content": "x", "tool_call_id": "c"}]}, None, "role tool"),
+        ({"messages": [{"role": "user", "tool_calls": CALLS}]}, "messages[0]", "the assistant"),
+        ({"messages": [{"role": "assistant"}]}, "messages[0]", "'content' is required"),
+    ],
+)
+def test_tools_that_cannot_be_honoured_are_refused(api: Api, body, param, words):
+    refused = api.post(PATH, asked(ASKED) | body)
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert words in error["message"]
+    assert error["param"] == param or param is None

@@ -101,7 +101,8 @@ def at_temperature(model: Any, temperature: float) -> None:
     """Let a model think of answers as it did when it drew them: its logits are divided by this.
 
     At another temperature its own answers look too likely or too unlikely to it, and learning from
-    them makes it surer, or less sure, of everything: plain text, too (docs/training.md).
+    them makes it surer, or less sure, of everything: plain text, too (docs/training.md). What is
+    divided is what the head reads, so that a head which caps its logits is only nearly right.
     """
     divisor = min(max(temperature, LOWEST_TEMPERATURE), HIGHEST_TEMPERATURE)
     if divisor == 1.0:

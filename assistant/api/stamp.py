@@ -30,7 +30,6 @@ class Stamp:
         began = time.monotonic()
         request_id = f"req_{secrets.token_hex(16)}"
         scope = {**scope, "path": path, "raw_path": path.encode()}
-        scope.setdefault("state", {})["request_id"] = request_id
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":

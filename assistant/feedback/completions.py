@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from assistant.errors import NotFound
 from assistant.feedback import schema
 from assistant.feedback.conversations import insert_message
+from assistant.feedback.paging import beyond
 from assistant.feedback.records import Generation, now_ms
 
 BY_PEOPLE = ("system", "developer", "user")  # roles; the others' words are programs'
@@ -112,12 +113,9 @@ class Completions:
         for key, value in wanted.metadata.items():
             query = query.where(table.c.metadata[key].as_string() == value)
         with self._read.connect() as connection:
-            if wanted.after is not None:
-                known = _row(connection, wanted.after, owner).seq
-                past = table.c.seq < known if wanted.newest_first else table.c.seq > known
-                query = query.where(past)
-            order = table.c.seq.desc() if wanted.newest_first else table.c.seq
-            rows = connection.execute(query.order_by(order).limit(wanted.limit + 1)).all()
+            known = _row(connection, wanted.after, owner).seq if wanted.after else None
+            query = beyond(query, table.c.seq, known, wanted.limit, wanted.newest_first)
+            rows = connection.execute(query).all()
             answers = _answers(connection, [row.id for row in rows])
         found = [_completion(row, answers[row.id]) for row in rows[: wanted.limit]]
         return found, len(rows) > wanted.limit

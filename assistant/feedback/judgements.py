@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from assistant.errors import Invalid, NotFound
 from assistant.feedback import schema
 from assistant.feedback.conversations import insert_message
+from assistant.feedback.paging import beyond
 from assistant.feedback.records import (
     PAIR_CHOICES,
     REASONS,
@@ -132,12 +133,10 @@ class Judgements:
         """An owner's judgements after a known one, and whether there are more."""
         table = schema.judgement
         query = sa.select(table.c.id).where(table.c.owner == owner)
-        if after is not None:
-            known = self.get(after, owner).seq
-            query = query.where(table.c.seq < known if newest_first else table.c.seq > known)
-        query = query.order_by(table.c.seq.desc() if newest_first else table.c.seq)
+        known = self.get(after, owner).seq if after else None
+        query = beyond(query, table.c.seq, known, limit, newest_first)
         with self._read.connect() as connection:
-            ids = connection.execute(query.limit(limit + 1)).scalars().all()
+            ids = connection.execute(query).scalars().all()
             found = select_judgements(connection, table.c.id.in_(ids[:limit]))
         return (found[::-1] if newest_first else found), len(ids) > limit
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from assistant.api.schemas.functions import JsonSchema, NamedTool, ToolChoice, Tools
-from assistant.api.schemas.messages import Messages, Name
+from assistant.api.schemas.messages import Name, Talk
 from assistant.api.schemas.sampling import Sampled, Tokens
 from assistant.api.schemas.strict import Strict
 
@@ -44,7 +44,7 @@ class ResponseFormat(Strict):
         return schema
 
 
-class ChatRequest(Sampled):
+class ChatRequest(Talk, Sampled):
     """A request for the next turn of a conversation."""
 
     refused: ClassVar[Mapping[str, str]] = {
@@ -59,8 +59,6 @@ class ChatRequest(Sampled):
         "service_tier": "there is only one",
     }
 
-    messages: Messages
-    """The conversation so far. Nothing is added to it: without a system message there is none."""
     max_completion_tokens: Tokens | None = None
     """The newer name of `max_tokens`; goes first."""
     logprobs: bool | None = None
@@ -91,11 +89,6 @@ class ChatRequest(Sampled):
         if isinstance(value, NamedTool) and value.function.name not in names:
             raise ValueError(f"there is no tool {value.function.name!r} among 'tools'.")
         return value
-
-    @property
-    def turns(self) -> list[dict[str, Any]]:
-        """The conversation as the model gets it."""
-        return [message.turn for message in self.messages]
 
     def upstream(self) -> dict[str, Any]:
         """What the engine is asked, field by field."""

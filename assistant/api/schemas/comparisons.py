@@ -1,11 +1,10 @@
 """POST /v1/comparisons: what may be sent."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from assistant.api.schemas.messages import Messages
-from assistant.api.schemas.strict import Strict
+from assistant.api.schemas.messages import Talk
 from assistant.chat import Sampling
 from assistant.pairs import PAIR_SAMPLING
 
@@ -14,11 +13,9 @@ MOST_TOKENS = 4096
 Length = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 
 
-class ComparisonRequest(Strict):
+class ComparisonRequest(Talk):
     """A question to be answered twice, so that the answers can be compared blind."""
 
-    messages: Messages
-    """The conversation so far."""
     temperature: Annotated[float, Field(ge=0, le=2)] = PAIR_SAMPLING.temperature
     """0 would give the same answer twice."""
     top_p: Annotated[float, Field(gt=0, le=1)] = PAIR_SAMPLING.top_p
@@ -27,11 +24,6 @@ class ComparisonRequest(Strict):
     """The most tokens of each answer."""
     max_completion_tokens: Length | None = None
     """The newer name of `max_tokens`; goes first."""
-
-    @property
-    def turns(self) -> list[dict[str, Any]]:
-        """The conversation as the model gets it."""
-        return [message.turn for message in self.messages]
 
     @property
     def sampling(self) -> Sampling:

@@ -70,7 +70,5 @@ def _form(choice: Any) -> str:
 
 Word = Literal["none", "auto", "required"]
 ToolChoice = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("Word")]
-    | Annotated[NamedTool, Tag("Named")],
-    Discriminator(_form),
+    Annotated[Word, Tag("Word")] | Annotated[NamedTool, Tag("Named")], Discriminator(_form)
 ]

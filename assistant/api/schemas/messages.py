@@ -1,9 +1,10 @@
 """The turns of a conversation, as clients send them."""
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from assistant.api.schemas.strict import Strict
 
@@ -37,11 +38,21 @@ Text = Annotated[
 ]
 
 
+def _object(arguments: str) -> str:
+    try:
+        known = isinstance(json.loads(arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        known = False
+    if not known:
+        raise ValueError("must be a JSON object, as text.")
+    return arguments
+
+
 class Called(Strict):
     """A function, and what it is called with."""
 
     name: Name
-    arguments: str
+    arguments: Annotated[str, AfterValidator(_object)]
     """JSON, as the model wrote it."""
 
 
@@ -88,4 +99,15 @@ COMPLAINTS: tuple[tuple[Callable[[Message], bool], str], ...] = (
         "'tool_call_id' belongs to the role tool, and to no other.",
     ),
 )
-Messages = Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+
+
+class Talk(Strict):
+    """A request about a conversation."""
+
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+    """The conversation so far. Nothing is added to it: without a system message there is none."""
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """The conversation as the model gets it."""
+        return [message.turn for message in self.messages]

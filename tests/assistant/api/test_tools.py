@@ -25,6 +25,11 @@ def asked(messages: list[dict], **more: object) -> dict[str, object]:
     return {"model": "assistant", "messages": messages, "tools": [ADD], **more}
 
 
+def called(arguments: str) -> list[dict]:
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": arguments}}
+    return [*ASKED, {"role": "assistant", "content": None, "tool_calls": [call]}]
+
+
 @pytest.mark.parametrize("choice", [None, "auto", "none", "required", "named"])
 def test_tools_reach_the_engine_as_they_were_sent(api: Api, choice: str | None):
     named = {"type": "function", "function": {"name": "add"}} if choice == "named" else choice
@@ -89,7 +94,7 @@ def test_prompts_that_differ_only_in_a_call_are_different(api: Api):
 
 
 def test_deleting_a_completion_deletes_its_calls(api: Api):
-    secret = [{**CALLS[0], "function": {"name": "add", "arguments": "very secret"}}]
+    secret = [{**CALLS[0], "function": {"name": "add", "arguments": '{"a": "very secret"}'}}]
     talk = [*ASKED, {"role": "assistant", "content": None, "tool_calls": secret}]
     made = api.client.chat.completions.create(**asked([*talk, *ASKED], store=True))
     api.client.chat.completions.delete(made.id)
@@ -127,6 +132,9 @@ def test_what_a_model_thinks_comes_under_both_names(api: Api, stream: bool):
         ({"messages": [{"role": "user", "content": "x", "tool_call_id": "c"}]}, None, "role tool"),
         ({"messages": [{"role": "user", "tool_calls": CALLS}]}, "messages[0]", "the assistant"),
         ({"messages": [{"role": "assistant"}]}, "messages[0]", "'content' is required"),
+        ({"messages": called("add(1)")}, None, "a JSON object"),
+        ({"messages": called("[1]")}, None, "a JSON object"),
+        ({"messages": called("[" * 100_000)}, None, "a JSON object"),
     ],
 )
 def test_tools_that_cannot_be_honoured_are_refused(api: Api, body, param, words):

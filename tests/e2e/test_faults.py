@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.e2e.browsing import ANSWER_MS, ask, button, rows
 from tests.e2e.product import ROOT, Product, running
+from tests.serving import eventually
 
 QUESTION = [{"role": "user", "content": "Name three colors."}]
 
@@ -79,6 +80,7 @@ def test_a_killed_engine_comes_back(own: Product):
     with pytest.raises(openai.InternalServerError) as refused:
         own.client.chat.completions.create(model="assistant", messages=QUESTION)
     assert refused.value.status_code == 503
+    assert eventually(lambda: httpx.get(f"{own.url}/readyz").status_code == 503)  # not at once
     own.wait_until_ready()
     answer = own.client.chat.completions.create(model="assistant", messages=QUESTION)
     assert answer.choices[0].message.content

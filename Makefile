@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start bench-train bench-beside bench-two clean
+.PHONY: help chat test lint loop bench-start bench-train bench-beside bench-two bench-serve soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,14 @@ bench-beside: ## measure the wait for a first token while a round trains (see do
 bench-two: ## measure what two engines get done beside each other (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.two
+
+bench-serve: ## measure the whole server beside stock vLLM (see docs/serving.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.serve
+
+soak: ## kill it fifty times, crowd it, and use it for half an hour (an hour; goes on where it was)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.soak $(ARGS)
 
 clean: ## remove the environment and caches; what people said (./data) stays
 	rm -rf .venv .installing .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results build *.egg-info

@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, Forbidden
 from assistant.settings import Settings, parse
 
 
@@ -46,34 +46,50 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import uvicorn
 
+    from assistant.access.accounts import Accounts
+    from assistant.access.door import Door
     from assistant.api import gateway
+    from assistant.api.observing import Observer, request_log
     from assistant.chat import Chat
     from assistant.feedback.store import FeedbackStore
     from assistant.fleet import Fleet
-    from assistant.home import claimed
+    from assistant.home import claimed, secret
+    from assistant.metrics import Metrics
     from assistant.page import build
     from assistant.page.identity import Identity
+    from assistant.page.signing_in import SignedIn
     from assistant.page.visitor import Services
     from assistant.pairs import Pairs
     from assistant.registry import Registry
     from assistant.rollout import Rollout
     from assistant.rounds import Rounds
+    from assistant.tracing import Tracing, endpoint
     from assistant.trials import Trials
 
     with claimed(settings.home, f"http://{settings.host}:{settings.port}"):
         registry = Registry(settings.home)
         store = FeedbackStore(settings.database)
+        accounts, own_secret = Accounts(settings.database), secret(settings.secret)
+        if not settings.loopback and not accounts.keys.usable():
+            raise Forbidden(
+                f"Refusing to listen on {settings.host} without an API key, since anyone who "
+                "reaches the port could use it. Make one first: assistant keys create NAME."
+            )
+        door = Door(accounts, own_secret, free=settings.loopback)
         fleet = Fleet(settings, registry, say)
         trials = Trials(settings.home)
-        pairs = Pairs(Chat(store, fleet), trials)
+        pairs = Pairs(Chat(store, fleet, door), trials)
         rounds = Rounds(settings)
-        app = gateway.build(pairs, Rollout(fleet, registry, trials, store, say))
-        build.mount(app, Services(pairs, registry, rounds, Identity(settings.home)))
+        rollout = Rollout(fleet, registry, trials, store, say)
+        log = request_log(settings.log, settings.home / "logs")
+        app = gateway.build(pairs, rollout, Observer(Metrics(fleet), log, Tracing(endpoint())))
+        signed_in = SignedIn(own_secret, door)
+        build.mount(app, Services(pairs, registry, rounds, Identity(own_secret), signed_in))
         say(f"Page and API: http://{settings.host}:{settings.port}")
         for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
             # uvicorn drains, then raises the signal again: by then there is nothing left to do.
             signal.signal(asked_to_stop, lambda *_: None)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=15)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=settings.drain)
         try:
             uvicorn.Server(config).run(sockets=[sock])
         finally:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from align.progress import Progress
-from assistant.engine import LocalEngine
 from assistant.errors import EngineError
+from assistant.local_engine import LocalEngine
 from assistant.machine import Machine, plan_engine
 from assistant.registry import Version
 
@@ -70,7 +70,7 @@ async def _ready(engine: LocalEngine) -> None:
 
 async def _answer(engine: LocalEngine, question: str, sampling: dict[str, Any]) -> Sampled:
     body = {"messages": [{"role": "user", "content": question}], **sampling}
-    async with engine.post("/v1/chat/completions", body) as response:
+    async with engine.post("/v1/chat/completions", body, None) as response:
         made = await response.json()
     choice = made["choices"][0]
     tokens = int(made["usage"]["completion_tokens"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from assistant.commands.keys import keys
 from assistant.errors import AssistantError, NotFound
 from assistant.settings import Settings, from_environment
 from assistant.terminal import nobody_reads
@@ -20,6 +21,7 @@ APP = Path(__file__).resolve().parents[1] / "app.py"
 commands = tyro.extras.SubcommandApp()
 feedback = tyro.extras.SubcommandApp()
 commands.command(feedback, name="feedback", help="What people said: stats, export, import.")
+commands.command(keys, name="keys", help="Who may use the API: create, list, revoke, usage.")
 
 
 @commands.command

@@ -3,16 +3,20 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from assistant.access.callers import Caller
+from assistant.access.door import Door
+from assistant.access.ledger import Used, estimated
 from assistant.engine import Engine
 from assistant.errors import EngineError
 from assistant.feedback.records import Generation, Message
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import ALIAS, Fleet
 from assistant.prompts import text_hash
+from assistant.routing import Asking, ask
 from assistant.sse import blocks, payload
 
 
@@ -36,9 +40,10 @@ class Draft:
 class Chat:
     """Answers questions out of the store, and stores the answers."""
 
-    def __init__(self, store: FeedbackStore, fleet: Fleet) -> None:
+    def __init__(self, store: FeedbackStore, fleet: Fleet, door: Door) -> None:
         self.store = store
         self.fleet = fleet
+        self.door = door
 
     def require_ready(self) -> None:
         """Raise NotReady unless a question would be answered now."""
@@ -55,27 +60,32 @@ class Chat:
         return await asyncio.to_thread(add, conversation_id, parent_id, "user", text)
 
     async def answer(
-        self, question: Message, sampling: Sampling, model: str = ALIAS
+        self, question: Message, sampling: Sampling, caller: Caller, model: str = ALIAS
     ) -> AsyncGenerator[Draft]:
         """Stream an answer and store it; closing the iterator early stores what there is.
 
-        Raises NotReady, NotServed or EngineError before the first draft; an engine that breaks
-        off later raises EngineError after the part that came was stored.
+        Raises NotReady, NotServed, TooMuch, Busy or EngineError before the first draft; an engine
+        that breaks off later raises EngineError after the part that came was stored.
         """
-        engine = self.fleet.engine(model)
-        engine.require_ready()
+        engines = self.fleet.engines_of(model, question.conversation_id)
+        engines[0].require_ready()
         path = await asyncio.to_thread(self.store.conversations.path, question.id)
-        answer = _Answer(engine, [m.turn for m in path], asdict(sampling))
-        saved = None
-        try:
-            async with aclosing(answer.stream()) as texts:
-                async for text in texts:
-                    yield Draft(text)
-            saved = self._store(question, answer)
-        finally:
-            # Not awaited: a stopped stream must be stored before anyone can ask what became of it.
-            if saved is None and answer.text:
-                self._store(question, answer)
+        turns = [m.turn for m in path]
+        prompt = estimated(turn["content"] for turn in turns)
+        async with self.door.visit(
+            caller, engines[0].version.name, prompt + sampling.max_tokens
+        ) as used:
+            used.prompt_tokens = prompt
+            answer, saved = _Answer(engines, turns, asdict(sampling), used), None
+            try:
+                async with aclosing(answer.stream(caller)) as texts:
+                    async for text in texts:
+                        yield Draft(text)
+                saved = self._store(question, answer)
+            finally:
+                # Not awaited: a stopped one must be stored before anyone asks what became of it.
+                if saved is None and answer.text:
+                    self._store(question, answer)
         yield Draft(answer.text, saved)
 
     def _store(self, question: Message, answer: "_Answer") -> Message:
@@ -89,10 +99,15 @@ class _Answer:
     """One answer being streamed, and what is known of its making."""
 
     def __init__(
-        self, engine: Engine, turns: list[dict[str, Any]], sampling: dict[str, Any]
+        self,
+        engines: list[Engine],
+        turns: list[dict[str, Any]],
+        sampling: dict[str, Any],
+        used: Used,
     ) -> None:
         self.text = ""
-        self._engine = engine
+        self._used = used
+        self._engines = engines
         self._turns = turns
         self._sampling = sampling
         self._usage: dict[str, int] = {}
@@ -100,9 +115,12 @@ class _Answer:
         self._started = time.monotonic()
         self._first: float | None = None
 
-    async def stream(self) -> AsyncGenerator[str]:
+    async def stream(self, caller: Caller) -> AsyncGenerator[str]:
         body = {"messages": self._turns, "stream": True, "stream_options": {"include_usage": True}}
-        async with self._engine.post("/v1/chat/completions", body | self._sampling) as response:
+        asking = Asking("/v1/chat/completions", body | self._sampling, caller)
+        async with AsyncExitStack() as around:
+            engine, response = await ask(around, self._engines, asking)
+            self._engines = [engine]
             async for block in blocks(response):
                 if (chunk := payload(block)) is None:
                     continue
@@ -111,9 +129,11 @@ class _Answer:
                     raise EngineError(str(chunk["error"].get("message", "The engine failed.")))
                 if self._take(chunk):
                     yield self.text
+        self._used.finished = True
 
     def _take(self, chunk: dict[str, Any]) -> bool:
         self._usage = chunk.get("usage") or self._usage
+        self._used.hear(chunk)
         for choice in chunk.get("choices", []):
             self._finish = choice.get("finish_reason") or self._finish
             if piece := choice["delta"].get("content"):
@@ -125,7 +145,7 @@ class _Answer:
     @property
     def generation(self) -> Generation:
         return origin(
-            self._engine,
+            self._engines[0],
             self._turns,
             self._sampling,
             usage=self._usage,

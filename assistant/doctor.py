@@ -2,15 +2,20 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import platform
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from assistant.access.accounts import Accounts
 from assistant.errors import AssistantError
 from assistant.feedback import schema
 from assistant.feedback.store import FeedbackStore
+from assistant.home import running_at
 from assistant.machine import Machine, plan_engine
 from assistant.registry import Registry
 from assistant.settings import Settings
@@ -24,11 +29,27 @@ def examine(settings: Settings) -> Iterator[str]:
     """Lines for people: what is there, and `!` lines saying what to do."""
     yield f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     yield _packages()
-    for part in (_engine, _versions, _trial, _store, _disk):
+    for part in (_running, _engine, _versions, _trial, _store, _keys, _disk):
         try:
             yield from part(settings)
         except AssistantError as error:  # one part that is broken hides none of the others
             yield f"! {error}"
+
+
+def _running(settings: Settings) -> Iterator[str]:
+    """Whether a program uses this home now, and whether it can answer."""
+    if not (address := running_at(settings.home)):
+        yield "running: no program uses this home now"
+        return
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:
+            told = json.load(answer)
+    except urllib.error.HTTPError as error:
+        told = json.load(error)
+    except OSError as error:
+        yield f"! running: {address} does not answer ({error}); look at its log, or start it again."
+        return
+    yield f"{'' if told['ready'] else '! '}running: {address}, {told['detail']}"
 
 
 def _packages() -> str:
@@ -83,6 +104,17 @@ def _store(settings: Settings) -> Iterator[str]:
             yield f"store: {connection.dialect.name}, {', '.join(counts)}"
     except AssistantError as error:
         yield f"! store: {error}"
+
+
+def _keys(settings: Settings) -> Iterator[str]:
+    with Accounts(settings.database) as accounts:
+        keys = accounts.keys.all()
+        today = accounts.ledger.read(days=1)
+    usable = sum(key.state == "usable" for key in keys)
+    needed = "needed" if keys or not settings.loopback else "not needed on this machine"
+    used = sum(row["prompt_tokens"] + row["completion_tokens"] for row in today)
+    asked = sum(row["requests"] for row in today)
+    yield f"keys: {needed}; {usable} usable of {len(keys)}; today {asked} requests, {used} tokens"
 
 
 def _disk(settings: Settings) -> Iterator[str]:

@@ -2,11 +2,17 @@
 
 AssistantError
 ├── Invalid      what was sent cannot be accepted as it is
+│   └── TooLarge     … because of its size
+├── Unknown      there is no key, or no such key
+├── Forbidden    the key does not allow this
 ├── NotFound     there is no such thing, or it belongs to someone else
 ├── NotServed    the version exists but no engine serves it
 ├── NotReady     it will work in a moment; try again after `retry_after` seconds
+├── Busy         too many ask; try again after `retry_after` seconds
+├── TooMuch      the key's limit is reached; try again after `retry_after` seconds
 ├── ModelError   weights, tokenizer or model name are unusable
 ├── EngineError  the engine failed while answering
+│   └── Unreached    … before it began: another engine may be asked
 └── StoreError   the feedback store cannot be opened, read or written
 """
 
@@ -21,6 +27,18 @@ class Invalid(AssistantError):
     def __init__(self, sentence: str, param: str | None = None) -> None:
         super().__init__(sentence)
         self.param = param
+
+
+class TooLarge(Invalid):
+    """What was sent is larger than we read."""
+
+
+class Unknown(AssistantError):
+    """There is no key where one is needed, or it opens nothing (any more)."""
+
+
+class Forbidden(AssistantError):
+    """The key is fine, but was not given the right to do this."""
 
 
 class NotFound(AssistantError):
@@ -39,6 +57,23 @@ class NotReady(AssistantError):
         self.retry_after = retry_after
 
 
+class Busy(AssistantError):
+    """More ask than can be answered; `retry_after` is in seconds."""
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class TooMuch(AssistantError):
+    """A key's limit is reached; `retry_after` is in seconds, `limits` what it may still use."""
+
+    def __init__(self, sentence: str, retry_after: float, limits: dict[str, str]) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+        self.limits = limits
+
+
 class ModelError(AssistantError):
     """Weights, tokenizer or model name are unusable."""
 
@@ -52,6 +87,10 @@ class EngineError(AssistantError):
         super().__init__(sentence)
         self.status = status
         self.body = body or {}
+
+
+class Unreached(EngineError):
+    """The engine could not be asked, or would not answer now; another one may."""
 
 
 class StoreError(AssistantError):

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
-
-from assistant.engine import Engine, LocalEngine, RemoteEngine, Status
+from assistant.engine import Engine, Status
 from assistant.errors import AssistantError, EngineError, NotReady, NotServed
+from assistant.local_engine import LocalEngine
 from assistant.machine import EnginePlan, Machine, plan_engine
 from assistant.registry import Registry, Version
+from assistant.remote_engine import RemoteEngine, served_by
+from assistant.routing import in_order
 from assistant.settings import Settings
 from assistant.sources import resolve
 
 ALIAS = "assistant"
 SERVED_ON_CPU = 2
+RECONNECT_SECONDS = 2
+SILENT = 503  # the status of an engine that cannot be reached
 
 
 @dataclass(frozen=True)
@@ -68,26 +71,55 @@ class Fleet:
     @property
     def status(self) -> Status:
         """How the main version is doing, or what is being prepared."""
-        return self._engines[0].status if self._engines else self._preparing
+        return self._main().status if self._engines else self._preparing
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Every engine that runs, the main version's first."""
+        return (*self._engines, *self._leaving)
 
     def served(self) -> list[Served]:
         """Every version being served, the main one first."""
-        unique = {engine.version.name: engine for engine in reversed(self._engines)}
-        return [Served(e.version, e.status) for e in reversed(unique.values())]
+        if not self._engines:
+            return []
+        main = self._main()
+        engines = [main, *(engine for engine in self._engines if engine is not main)]
+        first_of = {engine.version.name: engine for engine in reversed(in_order(engines))}
+        names = dict.fromkeys(engine.version.name for engine in engines)
+        return [Served(first_of[name].version, first_of[name].status) for name in names]
 
-    def engine(self, model: str = ALIAS) -> Engine:
-        """The least busy engine serving `model`; NotServed says which versions are."""
+    def engine(self, model: str = ALIAS, talk: str = "") -> Engine:
+        """The engine that is asked first; see `engines_of`."""
+        return self.engines_of(model, talk)[0]
+
+    def engines_of(self, model: str = ALIAS, talk: str = "") -> list[Engine]:
+        """The engines serving `model`, in the order in which to ask them about a conversation.
+
+        Raises NotServed, which says what is served, or NotReady.
+        """
         if not self._engines:
             raise NotReady(f"The model is not ready: {self._preparing.detail}.")
-        name = self._engines[0].version.name if model == ALIAS else model
+        main = self._main()
+        name = main.version.name if model == ALIAS else model
         serving = [engine for engine in self._engines if engine.version.name == name]
         if not serving:
             names = ", ".join(served.version.name for served in self.served())
             raise NotServed(
                 f"The model {model!r} is not served here; served are: {ALIAS} (= "
-                f"{self._engines[0].version.name}), {names}."
+                f"{main.version.name}), {names}."
             )
-        return min(serving, key=lambda e: (e.status.state != "ready", e.in_flight))
+        return in_order(serving, talk)
+
+    def _main(self) -> Engine:
+        """The engine whose version `assistant` names.
+
+        Engines elsewhere may get a new version one by one; while the first one does, another steps
+        in.
+        """
+        if self._settings.engine_url:
+            ready = (engine for engine in self._engines if engine.status.state == "ready")
+            return next(ready, self._engines[0])
+        return self._engines[0]
 
     def serves(self, name: str) -> bool:
         """Whether an engine for that version runs, ready or not."""
@@ -145,24 +177,25 @@ class Fleet:
         return plan_engine(Machine.this(), self._settings.compile, cache)
 
     async def _connect(self) -> None:
-        for url in self._settings.engine_url:
-            version = await self._remote_version(url.rstrip("/").removesuffix("/v1"))
-            await self._add(RemoteEngine(version, version.source))
+        """Add each remote engine once it answers, whichever order they answer in."""
+        urls = [url.rstrip("/").removesuffix("/v1") for url in self._settings.engine_url]
 
-    async def _remote_version(self, url: str) -> Version:
+        async def connect(url: str) -> None:
+            await self._add(RemoteEngine(await self._named_by(url), url))
+            self._engines.sort(key=lambda engine: urls.index(engine.url))
+
+        await asyncio.gather(*map(connect, urls))
+
+    async def _named_by(self, url: str) -> str:
         """Ask a remote engine what it serves, for as long as it takes to answer."""
         while True:
             try:
-                async with aiohttp.ClientSession() as session:
-                    timeout = aiohttp.ClientTimeout(total=5)
-                    async with session.get(f"{url}/v1/models", timeout=timeout) as response:
-                        name = (await response.json())["data"][0]["id"]
-                return _remote(name, url)
-            except (aiohttp.ClientError, TimeoutError, OSError):
+                return await served_by(url)
+            except EngineError as error:
+                if error.status != SILENT:
+                    raise
                 self._prepare(f"the engine at {url} does not answer yet")
-                await asyncio.sleep(2)
-            except (ValueError, KeyError, IndexError, TypeError):
-                raise EngineError(f"{url} is not an OpenAI-compatible engine.") from None
+                await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _add(self, engine: Engine) -> None:
         await engine.start()
@@ -171,18 +204,3 @@ class Fleet:
     def _prepare(self, detail: str, failed: bool = False) -> None:
         self._preparing = Status("failed" if failed else "loading", detail, time.monotonic())
         self._report(detail[:1].upper() + detail[1:])
-
-
-def _remote(name: str, url: str) -> Version:
-    """What we know of a version served elsewhere: its name, not its weights or template."""
-    return Version(
-        name=name,
-        kind="remote",
-        source=url,
-        content_hash=f"remote:{name}",
-        template_hash="remote",
-        files={},
-        folder=str(Path()),
-        created_at="",
-        notes="Served by a remote engine; its weights and template are not known here.",
-    )

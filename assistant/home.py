@@ -1,5 +1,7 @@
 """The home folder: writable, and used by one running program at a time."""
 
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,3 +35,25 @@ def claimed(home: Path, address: str) -> Iterator[None]:
     finally:
         note.unlink(missing_ok=True)
         lock.release()
+
+
+def running_at(home: Path) -> str | None:
+    """Where the program that uses this home listens, if one does."""
+    try:
+        with FileLock(home / "lock", timeout=0):
+            return None
+    except Timeout:
+        return (home / "running-at").read_text(encoding="utf-8")
+    except OSError:  # no home, or not ours to look at
+        return None
+
+
+def secret(file: Path) -> bytes:
+    """The secret in a file, made on first use and readable by its user alone."""
+    if not file.exists():
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+            stream.flush()
+            os.fsync(stream.fileno())
+    return file.read_bytes()

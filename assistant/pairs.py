@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Literal
 
+from assistant.access.callers import Caller
 from assistant.chat import Chat, Draft, Sampling
 from assistant.errors import NotReady, NotServed
 from assistant.feedback.records import Message
@@ -63,13 +64,13 @@ class Pairs:
         return self._standing[1]
 
     async def stream(
-        self, question: Message, sampling: Sampling, sides: Sides
+        self, question: Message, sampling: Sampling, sides: Sides, caller: Caller
     ) -> AsyncGenerator[tuple[Draft, Draft]]:
         """Two drafts growing together: neither shows more steps than the other has made."""
         async with AsyncExitStack() as stack:
             streams = [
                 await stack.enter_async_context(
-                    aclosing(self.chat.answer(question, sampling, name))
+                    aclosing(self.chat.answer(question, sampling, caller, name))
                 )
                 for name in (sides.first, sides.second)
             ]

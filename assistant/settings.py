@@ -10,6 +10,8 @@ import tyro
 
 from assistant.errors import Invalid
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -33,6 +35,23 @@ class Settings:
     """Compile the model (faster answers, slower first start); auto: if a C++ compiler is found."""
     context: int | None = None
     """Longest prompt plus answer in tokens; without it, what the model was made for."""
+    log: Literal["file", "stdout", "off"] = "file"
+    """Where each request to the API becomes a line of JSON, without what was said."""
+    drain: int = 15
+    """How many seconds answers may take to finish when the program is told to stop."""
+
+    secret_file: Path | None = None
+    """What signs browsers' cookies; programs over one database share it. Without, in the home."""
+
+    @property
+    def secret(self) -> Path:
+        """The file that holds the secret; made where there is none."""
+        return self.secret_file or self.home / "secret"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches the port."""
+        return self.host in LOOPBACK
 
     @property
     def database(self) -> str:
@@ -50,11 +69,17 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
     port = value("PORT") or str(Settings.port)
     context = value("CONTEXT")
-    if not port.isdigit() or (context is not None and not context.isdigit()):
-        raise Invalid("ASSISTANT_PORT and ASSISTANT_CONTEXT must be whole numbers.")
+    drain = value("DRAIN") or str(Settings.drain)
+    if not all(number.isdigit() for number in (port, drain, context or "0")):
+        names = "ASSISTANT_PORT, ASSISTANT_CONTEXT and ASSISTANT_DRAIN"
+        raise Invalid(f"{names} must be whole numbers.")
     compiled = value("COMPILE") or Settings.compile
     if compiled not in ("auto", "on", "off"):
         raise Invalid(f"ASSISTANT_COMPILE is {compiled!r}; it must be auto, on or off.")
+    log = value("LOG") or Settings.log
+    if log not in ("file", "stdout", "off"):
+        raise Invalid(f"ASSISTANT_LOG is {log!r}; it must be file, stdout or off.")
+    secret = value("SECRET_FILE")
     return Settings(
         host=value("HOST") or Settings.host,
         port=int(port),
@@ -65,6 +90,9 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         engine_url=tuple((value("ENGINE_URL") or "").replace(",", " ").split()),
         compile=compiled,  # type: ignore[arg-type]
         context=int(context) if context else None,
+        log=log,  # type: ignore[arg-type]
+        drain=int(drain),
+        secret_file=Path(secret) if secret else None,
     )
 
 
@@ -81,11 +109,6 @@ def check(settings: Settings) -> None:
     """Refuse what would fail later or expose the program by accident."""
     if not 0 < settings.port < 65536:
         raise Invalid(f"Port {settings.port} does not exist; choose one from 1 to 65535.")
-    if settings.host not in ("127.0.0.1", "localhost", "::1"):
-        raise Invalid(
-            f"Refusing to listen on {settings.host}: this version has no keys or logins yet, so "
-            "anyone who reaches the port could use it. Keep 127.0.0.1 and use a tunnel."
-        )
     if settings.engine_url and settings.candidate:
         raise Invalid(
             "A candidate is served by an engine on this machine; with --engine-url, give the "

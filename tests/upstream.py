@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 WORDS = ["one ", "two ", "three"]
 CALLING = {
@@ -41,13 +41,17 @@ class Upstream:
     def __init__(self, name: str = "tiny") -> None:
         self.name = name
         self.running = 0
+        self.refused = 0
         self.asked: list[dict[str, Any]] = []
+        self.traces: list[str | None] = []
+        self.salts: list[str | None] = []  # of the prompt cache, asked with each
         self.healthy = True
         self.script: str | None = None  # played instead of what the last message says
         self.words = WORDS
         self.pause = 1.0  # seconds between the words of "slow", and before a whole one
         self.app = FastAPI()
         self.app.get("/health")(self._health)
+        self.app.get("/metrics")(self._metrics)
         self.app.get("/v1/models")(self._models)
         self.app.post("/v1/completions")(self._completions)
         self.app.post("/v1/chat/completions")(self._chat)
@@ -55,11 +59,16 @@ class Upstream:
     async def _health(self) -> JSONResponse:
         return JSONResponse({}, 200 if self.healthy else 503)
 
+    async def _metrics(self) -> PlainTextResponse:
+        return PlainTextResponse('vllm:generation_tokens_total{model_name="tiny"} 3.0\n')
+
     async def _models(self) -> dict[str, Any]:
         return {"data": [{"id": self.name}]}
 
     async def _completions(self, request: Request) -> JSONResponse:
         body = await request.json()
+        self.salts.append(body.pop("cache_salt", None))
+        self.traces.append(request.headers.get("traceparent"))
         self.asked.append(body)
         choice = {"index": 0, "text": " two", "finish_reason": "length", "prompt_logprobs": None}
         return JSONResponse(
@@ -69,10 +78,15 @@ class Upstream:
 
     async def _chat(self, request: Request) -> Any:
         body = await request.json()
+        self.salts.append(body.pop("cache_salt", None))
+        self.traces.append(request.headers.get("traceparent"))
         self.asked.append(body)
         script = self.script or body["messages"][-1]["content"]
         if script == "refuse":
             return _error(400, "This model's maximum context length is 8 tokens.", "messages")
+        if script == "unwell":
+            self.refused += 1
+            return _error(503, "Not now.")
         if script == "overload":
             return _error(429, "Too many requests.")
         if script == "crash":

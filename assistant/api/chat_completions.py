@@ -1,81 +1,79 @@
 """POST /v1/chat/completions, streamed and not, kept if the client asked for it."""
 
 import asyncio
-import secrets
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from assistant import sse
+from assistant.access.callers import Caller
 from assistant.api import relay, requests
+from assistant.api.authorization import Gate
+from assistant.api.calls import Call, Calls
 from assistant.api.openapi import gives, takes
 from assistant.api.schemas.answers import ChatCompletion
 from assistant.api.schemas.chat import ChatRequest
 from assistant.chat import origin
-from assistant.engine import Engine
 from assistant.feedback.completions import Choice
 from assistant.feedback.store import FeedbackStore
-from assistant.fleet import Fleet
 
 PATH = "/v1/chat/completions"
 
 
-def router(fleet: Fleet, store: FeedbackStore, owner: str) -> APIRouter:
-    """The route of chat completions; what is kept belongs to `owner`."""
+def router(calls: Calls, store: FeedbackStore, gate: Gate) -> APIRouter:
+    """The route of chat completions; what is kept belongs to its caller."""
     routes = APIRouter()
 
     @routes.post(PATH, openapi_extra=takes(ChatRequest), responses=gives(ChatCompletion))
-    async def create(request: Request) -> Response:
+    async def create(
+        request: Request, caller: Annotated[Caller, Depends(gate("chat"))]
+    ) -> Response:
         asked = ChatRequest.read(await requests.read_object(request))
-        call = _Call(fleet.engine(asked.model), asked, store, owner)
-        if asked.stream:
-            return await call.streamed(request)
-        return JSONResponse(await call.whole(request))
+        async with AsyncExitStack() as around:
+            call = await calls.begin(around, request, caller, PATH, asked)
+            answer = _Answer(call, asked, store)
+            if asked.stream:
+                return await answer.streamed(around)
+            return JSONResponse(await answer.whole())
 
     return routes
 
 
-class _Call:
-    """One request to one engine, and what it takes to keep its outcome."""
+class _Answer:
+    """The answer to one request, and what it takes to keep it."""
 
-    def __init__(
-        self, engine: Engine, asked: ChatRequest, store: FeedbackStore, owner: str
-    ) -> None:
-        engine.require_ready()
-        self._engine = engine
+    def __init__(self, call: Call, asked: ChatRequest, store: FeedbackStore) -> None:
+        self._call = call
         self._asked = asked
         self._store = store
-        self._owner = owner
-        self._request_id = secrets.token_hex(16)  # the engine's id is chatcmpl-<this>
         self._heard = _Heard()
-        self._upstream = asked.upstream()
 
-    async def whole(self, request: Request) -> dict[str, Any]:
-        answer = await relay.whole(request, self._engine, PATH, self._upstream, self._request_id)
+    async def whole(self) -> dict[str, Any]:
+        answer = await relay.whole(self._call)
         if self._asked.store:
             self._heard.whole(answer)
             await self._remember()
         return answer
 
-    async def streamed(self, request: Request) -> Response:
+    async def streamed(self, around: AsyncExitStack) -> Response:
+        wanted = self._asked.usage_wanted
         if not self._asked.store:
-            return await relay.stream(request, self._engine, PATH, self._upstream, self._request_id)
-        upstream = self._upstream | {"stream_options": {"include_usage": True}}
+            return await relay.stream(self._call, around, usage_wanted=wanted)
         return await relay.stream(
-            *(request, self._engine, PATH, upstream, self._request_id),
-            *(self._overhear, self._remember),
+            *(self._call, around),
+            usage_wanted=wanted,
+            on_block=self._overhear,
+            on_end=self._remember,
         )
 
     def _overhear(self, block: bytes) -> bytes | None:
-        chunk = sse.payload(block)
-        if chunk is None:
-            return block
-        self._heard.chunk(chunk)
-        only_usage = chunk.get("choices") == []
-        return None if only_usage and not self._asked.usage_wanted else block
+        if chunk := sse.payload(block):
+            self._heard.chunk(chunk)
+        return block
 
     async def _remember(self) -> None:
         if not self._heard.failed:
@@ -87,7 +85,7 @@ class _Call:
             Choice(
                 heard.texts[index],
                 origin(
-                    *(self._engine, turns, sampling, heard.usage_of_one()),
+                    *(self._call.engine, turns, sampling, heard.usage_of_one()),
                     finish_reason=heard.finishes.get(index),
                     first_token_ms=heard.first_token_ms,
                     total_ms=heard.elapsed_ms(),
@@ -96,9 +94,10 @@ class _Call:
             )
             for index in sorted(heard.texts)
         ]
-        conversation = self._store.conversations.start(self._owner, "api")
+        owner = self._call.caller.owner
+        conversation = self._store.conversations.start(owner, "api")
         self._store.completions.keep(
-            *(heard.id, conversation.id, self._owner, self._asked.model),
+            *(heard.id, conversation.id, owner, self._asked.model),
             *(turns, choices, self._asked.metadata, heard.usage),
         )
 

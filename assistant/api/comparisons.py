@@ -2,26 +2,29 @@
 
 import asyncio
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
+from assistant.access.callers import Caller
 from assistant.api import relay, requests
+from assistant.api.authorization import Gate
 from assistant.api.openapi import gives, takes
 from assistant.api.schemas.answers import Comparison
 from assistant.api.schemas.comparisons import ComparisonRequest
 from assistant.errors import EngineError
 from assistant.feedback.completions import BY_PEOPLE
 from assistant.feedback.records import Message
+from assistant.fleet import ALIAS
 from assistant.pairs import Pairs
 
 PATH = "/v1/comparisons"
 SURFACE = "api"
 
 
-def router(pairs: Pairs, owner: str) -> APIRouter:
-    """The route of comparisons; they belong to `owner`."""
+def router(pairs: Pairs, gate: Gate) -> APIRouter:
+    """The route of comparisons; they belong to their caller."""
     routes = APIRouter()
 
     @routes.post(
@@ -30,21 +33,24 @@ def router(pairs: Pairs, owner: str) -> APIRouter:
         openapi_extra=takes(ComparisonRequest),
         responses=gives(Comparison, 201),
     )
-    async def create(request: Request) -> JSONResponse:
+    async def create(
+        request: Request, caller: Annotated[Caller, Depends(gate("chat"))]
+    ) -> JSONResponse:
+        caller.require_version(ALIAS)
         asked = ComparisonRequest.read(await requests.read_object(request))
         pairs.chat.require_ready()
         return JSONResponse(
-            await relay.while_connected(request, _compare(pairs, owner, asked)), 201
+            await relay.while_connected(request, _compare(pairs, caller, asked)), 201
         )
 
     return routes
 
 
-async def _compare(pairs: Pairs, owner: str, asked: ComparisonRequest) -> dict[str, Any]:
+async def _compare(pairs: Pairs, caller: Caller, asked: ComparisonRequest) -> dict[str, Any]:
     sides = pairs.draw_sides()
-    question = await asyncio.to_thread(_ask, pairs, owner, asked.turns)
+    question = await asyncio.to_thread(_ask, pairs, caller.owner, asked.turns)
     messages: tuple[Message | None, Message | None] = (None, None)
-    async with aclosing(pairs.stream(question, asked.sampling, sides)) as drafts:
+    async with aclosing(pairs.stream(question, asked.sampling, sides, caller)) as drafts:
         async for first, second in drafts:
             messages = first.message, second.message
     if not messages[0] or not messages[1]:

@@ -1,5 +1,6 @@
 """Every error of the API in the shape the official clients parse."""
 
+import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -9,14 +10,33 @@ from starlette.exceptions import HTTPException
 
 from assistant.errors import (
     AssistantError,
+    Busy,
     EngineError,
+    Forbidden,
     Invalid,
     NotFound,
     NotReady,
     NotServed,
+    TooLarge,
+    TooMuch,
+    Unknown,
 )
 
-TYPES = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error"}
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+REFUSALS: tuple[tuple[type[AssistantError], int, str | None], ...] = (
+    (TooLarge, 413, "request_too_large"),
+    (Invalid, 400, None),
+    (Unknown, 401, "invalid_api_key"),
+    (Forbidden, 403, "insufficient_permissions"),
+    (NotFound, 404, "not_found"),
+    (NotServed, 404, "model_not_found"),
+)
 
 
 def error_body(
@@ -29,21 +49,18 @@ def error_body(
 
 def respond(error: AssistantError) -> JSONResponse:
     """The response for one of our own errors."""
-    text = str(error)
-    match error:
-        case Invalid():
-            return _response(400, error_body(text, 400, param=error.param))
-        case NotFound():
-            return _response(404, error_body(text, 404, code="not_found"))
-        case NotServed():
-            body = error_body(text, 404, "model_not_found", "model", kind="model_not_found")
-            return _response(404, body)
-        case NotReady():
-            body = error_body(text, 503, code="model_not_ready")
-            return _response(503, body, {"Retry-After": str(error.retry_after)})
-        case EngineError():
-            return _engine_response(error)
-    return _response(500, error_body(text, 500))
+    if isinstance(error, NotReady | Busy | TooMuch):
+        return _later(error)
+    if isinstance(error, EngineError):
+        return _engine_response(error)
+    known = ((status, code) for kind, status, code in REFUSALS if isinstance(error, kind))
+    status, code = next(known, (500, None))
+    param = error.param if isinstance(error, Invalid) else None
+    kind = ""
+    if isinstance(error, NotServed):
+        param, kind = "model", "model_not_found"
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return _response(status, error_body(str(error), status, code, param, kind), headers)
 
 
 def install(app: FastAPI) -> None:
@@ -72,6 +89,19 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, _error: Exception) -> JSONResponse:
         return _response(500, error_body("The server failed; its log says why.", 500))
+
+
+def _later(error: NotReady | Busy | TooMuch) -> JSONResponse:
+    """Come again: in so many seconds, and the official clients do so by themselves."""
+    headers = {
+        "Retry-After": str(math.ceil(error.retry_after)),
+        "retry-after-ms": str(math.ceil(error.retry_after * 1000)),
+    }
+    if isinstance(error, TooMuch):
+        body = error_body(str(error), 429, "rate_limit_exceeded")
+        return _response(429, body, headers | error.limits)
+    code = "server_overloaded" if isinstance(error, Busy) else "model_not_ready"
+    return _response(503, error_body(str(error), 503, code), headers)
 
 
 def _engine_response(error: EngineError) -> JSONResponse:

@@ -1,12 +1,14 @@
 """POST /v1/feedback in all its forms; GET lists what was given, or reads one judgement."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
+from assistant.access.callers import Caller
 from assistant.api import requests
+from assistant.api.authorization import Gate
 from assistant.api.openapi import gives, takes
 from assistant.api.pages import After, Limit, Order, page
 from assistant.api.schemas.answers import Feedback, Feedbacks
@@ -31,9 +33,14 @@ CONSENT_BY_JUDGING = text_hash(
 )
 
 
-def router(store: FeedbackStore, owner: str) -> APIRouter:
-    """Routes of judgements; they are given and read as `owner`."""
+def router(store: FeedbackStore, gate: Gate) -> APIRouter:
+    """Routes of judgements; they are given, read and withdrawn by their caller.
+
+    A key with the scope `read-feedback` reads everybody's.
+    """
     routes = APIRouter(prefix="/v1/feedback")
+    Giving = Annotated[Caller, Depends(gate("feedback"))]  # noqa: N806 - a type
+    Reading = Annotated[Caller, Depends(gate())]  # noqa: N806 - a type
 
     @routes.post(
         "",
@@ -41,30 +48,43 @@ def router(store: FeedbackStore, owner: str) -> APIRouter:
         openapi_extra=takes(*FORMS.values()),
         responses=gives(Feedback, 201),
     )
-    async def give(request: Request) -> JSONResponse:
+    async def give(request: Request, caller: Giving) -> JSONResponse:
         form = read_form(await requests.read_object(request))
-        judgement = await asyncio.to_thread(_judge, store, owner, form)
+        judgement = await asyncio.to_thread(_judge, store, caller, form)
         return JSONResponse(_shown(store, judgement), 201)
 
     @routes.get("", response_model=None, responses=gives(Feedbacks))
     async def listed(
-        after: After = None, limit: Limit = 20, order: Order = "asc"
+        caller: Reading, after: After = None, limit: Limit = 20, order: Order = "asc"
     ) -> dict[str, Any]:
         find = store.judgements.page
-        found, more = await asyncio.to_thread(find, owner, after, limit, order == "desc")
+        whose = _whose(caller)
+        found, more = await asyncio.to_thread(find, whose, after, limit, order == "desc")
         return page([_shown(store, judgement) for judgement in found], more)
 
     @routes.get("/{judgement_id}", response_model=None, responses=gives(Feedback))
-    async def read(judgement_id: str) -> dict[str, Any]:
-        judgement = await asyncio.to_thread(store.judgements.get, judgement_id, owner)
+    async def read(judgement_id: str, caller: Reading) -> dict[str, Any]:
+        whose = _whose(caller)
+        judgement = await asyncio.to_thread(store.judgements.get, judgement_id, whose)
         return _shown(store, judgement)
 
     return routes
 
 
-def _judge(store: FeedbackStore, owner: str, form: Form) -> Judgement:
-    """Store one judgement; it is also the consent to train on what it names."""
+def _whose(caller: Caller) -> str | None:
+    """Whose judgements a caller may read; None for everybody's."""
+    if caller.key and caller.key.allows("read-feedback"):
+        return None
+    caller.require("feedback")
+    return caller.owner
+
+
+def _judge(store: FeedbackStore, caller: Caller, form: Form) -> Judgement:
+    """Store one judgement; unless the key says otherwise, it is also the consent to train on it."""
+    owner = caller.owner
     judgement = _give(store, owner, form)
+    if not caller.trains:
+        return judgement
     named = [t.message_id for t in judgement.targets]
     for message in store.conversations.messages(named, owner):
         if not store.conversations.consent(owner, message.conversation_id):

@@ -1,4 +1,4 @@
-"""Keeps other websites from using a program that trusts its own machine."""
+"""Keeps other websites from using a program in the name of who visits them."""
 
 from urllib.parse import urlsplit
 
@@ -7,32 +7,35 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assistant.api.errors import error_body
+from assistant.settings import LOOPBACK
 
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 class Guard:
-    """Refuses foreign Host headers (DNS rebinding) and writes from foreign origins (CSRF)."""
+    """Refuses writes from foreign origins (CSRF), and foreign Host headers (DNS rebinding).
 
-    def __init__(self, app: ASGIApp) -> None:
+    The latter where it trusts its own machine; elsewhere names are the operator's business.
+    """
+
+    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
         self._app = app
+        self._loopback = loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what comes from this machine's own pages and programs."""
-        if scope["type"] == "http" and (complaint := _complaint(scope)):
+        if scope["type"] == "http" and (complaint := self._complaint(scope)):
             response = JSONResponse(error_body(complaint, 403), 403)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-
-def _complaint(scope: Scope) -> str | None:
-    headers = Headers(scope=scope)
-    host = headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in LOOPBACK:
-        return f"The host {host!r} is not served here; use http://127.0.0.1."
-    origin = headers.get("origin")
-    if origin and scope["method"] not in SAFE_METHODS and urlsplit(origin).netloc != host:
-        return f"Requests from the page {origin} are not accepted here."
-    return None
+    def _complaint(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._loopback and urlsplit(f"//{host}").hostname not in LOOPBACK:
+            return f"The host {host!r} is not served here; use http://127.0.0.1."
+        origin = headers.get("origin")
+        if origin and scope["method"] not in SAFE_METHODS and urlsplit(origin).netloc != host:
+            return f"Requests from the page {origin} are not accepted here."
+        return None

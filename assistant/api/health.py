@@ -1,15 +1,17 @@
-"""GET /healthz (the process runs) and /readyz (a token can be produced)."""
+"""GET /healthz (the process runs), /readyz (a token can be produced) and /metrics."""
 
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, Response
 
+from assistant.api.authorization import Gate
 from assistant.api.schemas.answers import Readiness
 from assistant.fleet import Fleet
+from assistant.metrics import CONTENT_TYPE_LATEST, Metrics
 
 
-def router(fleet: Fleet) -> APIRouter:
+def router(fleet: Fleet, metrics: Metrics, gate: Gate) -> APIRouter:
     """Routes for whoever watches this program."""
     routes = APIRouter()
 
@@ -24,5 +26,9 @@ def router(fleet: Fleet) -> APIRouter:
         if body["ready"]:
             return JSONResponse(body)
         return JSONResponse(body, 503, {"Retry-After": "5"})
+
+    @routes.get("/metrics", dependencies=[Depends(gate("admin"))], include_in_schema=False)
+    async def numbers() -> Response:
+        return Response(await metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return routes

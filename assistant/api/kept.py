@@ -2,11 +2,13 @@
 
 import asyncio
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
+from assistant.access.callers import Caller
 from assistant.api import requests
+from assistant.api.authorization import Gate
 from assistant.api.chat_completions import PATH
 from assistant.api.openapi import gives, takes
 from assistant.api.pages import After, Limit, Order, page
@@ -22,32 +24,38 @@ UNSEARCHABLE = set('"\\\0')  # what a path into JSON cannot name in every databa
 METADATA = re.compile(r"metadata\[(.*)\]")
 
 
-def router(store: FeedbackStore, owner: str) -> APIRouter:
-    """Routes of kept completions; only those of `owner` exist for a client."""
+def router(store: FeedbackStore, gate: Gate) -> APIRouter:
+    """Routes of kept completions; only its own exist for a caller."""
+    Asking = Annotated[Caller, Depends(gate("chat"))]  # noqa: N806 - a type
     routes = APIRouter()
     kept = store.completions
 
     @routes.get(PATH, response_model=None, responses=gives(ChatCompletions))
     async def listed(
         request: Request,
+        caller: Asking,
         model: str | None = None,
         after: After = None,
         limit: Limit = 20,
         order: Order = "asc",
     ) -> dict[str, Any]:
         wanted = Wanted(model, _filters(request), after, limit, order == "desc")
-        found, more = await asyncio.to_thread(kept.page, owner, wanted)
+        found, more = await asyncio.to_thread(kept.page, caller.owner, wanted)
         return page([_shown(completion) for completion in found], more)
 
     @routes.get(ONE, response_model=None, responses=gives(ChatCompletion))
-    async def read(completion_id: str) -> dict[str, Any]:
-        return _shown(await asyncio.to_thread(kept.get, completion_id, owner))
+    async def read(completion_id: str, caller: Asking) -> dict[str, Any]:
+        return _shown(await asyncio.to_thread(kept.get, completion_id, caller.owner))
 
     @routes.get(ONE + "/messages", response_model=None, responses=gives(AskedTurns))
     async def messages(
-        completion_id: str, after: After = None, limit: Limit = 20, order: Order = "asc"
+        completion_id: str,
+        caller: Asking,
+        after: After = None,
+        limit: Limit = 20,
+        order: Order = "asc",
     ) -> dict[str, Any]:
-        completion = await asyncio.to_thread(kept.get, completion_id, owner)
+        completion = await asyncio.to_thread(kept.get, completion_id, caller.owner)
         path = await asyncio.to_thread(store.conversations.path, completion.prompt_id)
         turns = [_turn(message) for message in path][:: -1 if order == "desc" else 1]
         rest = _after(turns, after)
@@ -56,18 +64,18 @@ def router(store: FeedbackStore, owner: str) -> APIRouter:
     @routes.post(
         ONE, response_model=None, openapi_extra=takes(Labels), responses=gives(ChatCompletion)
     )
-    async def label(completion_id: str, request: Request) -> dict[str, Any]:
+    async def label(completion_id: str, request: Request, caller: Asking) -> dict[str, Any]:
         body = await requests.read_object(request)
         if "metadata" not in body:
             raise Invalid("'metadata' is required; null removes it.", "metadata")
         labels = Labels.read(body).metadata
-        labelled = await asyncio.to_thread(kept.label, completion_id, owner, labels)
+        labelled = await asyncio.to_thread(kept.label, completion_id, caller.owner, labels)
         return _shown(labelled)
 
     @routes.delete(ONE, response_model=None, responses=gives(Deleted))
-    async def delete(completion_id: str) -> dict[str, Any]:
-        completion = await asyncio.to_thread(kept.get, completion_id, owner)
-        await asyncio.to_thread(store.conversations.erase, completion.conversation_id, owner)
+    async def delete(completion_id: str, caller: Asking) -> dict[str, Any]:
+        completion = await asyncio.to_thread(kept.get, completion_id, caller.owner)
+        await asyncio.to_thread(store.conversations.erase, completion.conversation_id, caller.owner)
         return {"object": "chat.completion.deleted", "id": completion_id, "deleted": True}
 
     return routes

@@ -1,17 +1,18 @@
 """POST /v1/moderations: needs a version that was trained to classify, and there is none yet."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
+from assistant.api.authorization import Gate
 from assistant.errors import NotServed
 
 PATH = "/v1/moderations"
 
 
-def router() -> APIRouter:
+def router(gate: Gate) -> APIRouter:
     """The route of moderations."""
     routes = APIRouter()
 
-    @routes.post(PATH)
+    @routes.post(PATH, dependencies=[Depends(gate("chat"))])
     async def create() -> None:
         raise NotServed(
             "No moderation version is registered here. One will be trained by `align safety`, "

@@ -4,14 +4,15 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from assistant import sse
-from assistant.engine import Engine
+from assistant.access.ledger import Used
+from assistant.api.calls import Call
 from assistant.errors import AssistantError, EngineError
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -24,51 +25,57 @@ ENGINE_FIELDS = re.compile(
     rb',"(?:token_ids|stop_reason|prompt_token_ids|prompt_text|routed_experts)":'
     rb'(?:null|-?\d+|"(?:[^"\\]|\\.)*")'
 )
+DATA = b"data:"
 REASONING = b'"reasoning":'
-ASKS_FOR_ENGINE_FIELDS = "x-engine-fields"
 
+Outcome = TypeVar("Outcome")
 OnBlock = Callable[[bytes], bytes | None]
 OnEnd = Callable[[], Awaitable[None]]
 
 
-async def whole(
-    request: Request, engine: Engine, path: str, body: dict[str, Any], request_id: str
-) -> dict[str, Any]:
+async def whole(call: Call) -> dict[str, Any]:
     """The engine's full answer in OpenAI's fields; given up when the client disconnects."""
 
     async def fetch() -> dict[str, Any]:
-        async with engine.post(path, body, request_id) as response:
+        async with call.post() as response:
             answer: dict[str, Any] = await response.json()
             return answer
 
-    answer = await while_connected(request, fetch())
-    return answer if _wants_everything(request) else trimmed(answer)
+    answer = await while_connected(call.request, fetch())
+    call.used.hear(answer)
+    call.used.finished = True
+    return answer if call.wants_everything else trimmed(answer)
 
 
 async def stream(
-    request: Request,
-    engine: Engine,
-    path: str,
-    body: dict[str, Any],
-    request_id: str,
+    call: Call,
+    around: AsyncExitStack,
+    *,
+    usage_wanted: bool,
     on_block: OnBlock | None = None,
     on_end: OnEnd | None = None,
 ) -> StreamingResponse:
     """Relay the engine's events; refusals raise before the first byte is sent.
 
-    `on_block` sees each event and returns what the client gets of it (None: nothing);
-    `on_end` is awaited after the last answer token and before `[DONE]`.
+    What is `around` the call ends with the stream. `on_block` sees each event and returns what the
+    client gets of it (None: nothing); `on_end` is awaited after the last answer token and before
+    `[DONE]`.
     """
-    stack = AsyncExitStack()
-    response = await stack.enter_async_context(engine.post(path, body, request_id))
+    response = await while_connected(call.request, around.enter_async_context(call.post()))
     seen = on_block or _unchanged
-    shown = _unchanged if _wants_everything(request) else _pruned
-    events = _events(stack, response, lambda block: shown(seen(block)), on_end)
+    shown = _unchanged if call.wants_everything else _pruned
+
+    def passed(block: bytes) -> bytes | None:
+        if b'"usage":{' not in block:
+            call.used.completion_tokens += block.startswith(DATA) and block != sse.DONE
+            return shown(seen(block))
+        chunk = sse.payload(block) or {}
+        call.used.hear(chunk)
+        block_seen = seen(block)
+        return None if chunk.get("choices") == [] and not usage_wanted else shown(block_seen)
+
+    events = _events(around.pop_all(), response, passed, on_end, call.used)
     return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
-
-
-def _wants_everything(request: Request) -> bool:
-    return request.headers.get(ASKS_FOR_ENGINE_FIELDS, "").lower() in ("1", "true")
 
 
 def _unchanged(block: bytes | None) -> bytes | None:
@@ -106,13 +113,16 @@ async def _events(
     response: aiohttp.ClientResponse,
     on_block: OnBlock,
     on_end: OnEnd | None,
+    used: Used,
 ) -> AsyncIterator[bytes]:
     async with stack:
         try:
             async with aclosing(sse.blocks(response)) as blocks:
                 async for block in blocks:
-                    if block == sse.DONE and on_end:
-                        await on_end()
+                    if block == sse.DONE:
+                        used.finished = True
+                        if on_end:
+                            await on_end()
                     if (passed := on_block(block)) is not None:
                         yield passed
         except AssistantError as error:
@@ -126,9 +136,7 @@ def _stream_error(message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
 
 
-async def while_connected(
-    request: Request, work: Coroutine[Any, Any, dict[str, Any]]
-) -> dict[str, Any]:
+async def while_connected(request: Request, work: Coroutine[Any, Any, Outcome]) -> Outcome:
     """The outcome of some work, given up when the client disconnects."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import Request
 
-from assistant.errors import Invalid
+from assistant.errors import Invalid, TooLarge
 
 BODY_BYTES = 4 * 2**20
 
@@ -19,7 +19,7 @@ async def read_object(request: Request) -> dict[str, Any]:
     async for piece in request.stream():
         raw += piece
         if len(raw) > BODY_BYTES:
-            raise Invalid(f"The request is too large; at most {BODY_BYTES} bytes are accepted.")
+            raise TooLarge(f"The request is too large; at most {BODY_BYTES} bytes are accepted.")
     try:
         body = json.loads(raw)
     except RecursionError:

@@ -1,11 +1,12 @@
 """What every answer of the API carries: an id to ask about, and how long it took."""
 
 import re
-import secrets
-import time
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assistant.api.notes import NOTE, Note
+from assistant.api.observing import Observer
 
 API = "/v1/"
 VERSION = "2020-10-01"  # of OpenAI's API, as its own server says
@@ -15,28 +16,31 @@ SLASHES = re.compile("/{2,}")
 class Stamp:
     """Adds `x-request-id`, `openai-processing-ms` and `openai-version`; mends doubled slashes."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observer: Observer) -> None:
         self._app = app
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; the time is that until the answer begins."""
-        if scope["type"] != "http":
+        path = SLASHES.sub("/", scope.get("path", ""))
+        if scope["type"] != "http" or not path.startswith(API):
             await self._app(scope, receive, send)
             return
-        path = SLASHES.sub("/", scope["path"])
-        if not path.startswith(API):
-            await self._app(scope, receive, send)
-            return
-        began = time.monotonic()
-        request_id = f"req_{secrets.token_hex(16)}"
-        scope = {**scope, "path": path, "raw_path": path.encode()}
+        note = Note(scope["method"], path)
+        scope = {**scope, "path": path, "raw_path": path.encode(), NOTE: note}
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
+                note.status, note.answering_after = message["status"], note.seconds
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["openai-processing-ms"] = str(round((time.monotonic() - began) * 1000))
+                headers["x-request-id"] = note.id
+                headers["openai-processing-ms"] = str(round(note.answering_after * 1000))
                 headers["openai-version"] = VERSION
+                headers.update(note.headers)
             await send(message)
 
-        await self._app(scope, receive, stamped)
+        with self._observer.request(note, Headers(scope=scope)):
+            try:
+                await self._app(scope, receive, stamped)
+            finally:
+                note.route = getattr(scope.get("route"), "path", "")

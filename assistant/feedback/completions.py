@@ -12,6 +12,7 @@ from assistant.feedback.conversations import insert_message
 from assistant.feedback.paging import beyond
 from assistant.feedback.records import Generation, now_ms
 
+OF_CHAT = "chatcmpl-"  # how the ids of chat completions begin; those of responses do not
 BY_PEOPLE = ("system", "developer", "user")  # roles; the others' words are programs'
 
 
@@ -108,6 +109,7 @@ class Completions:
         table, conversation = schema.completion, schema.conversation
         query = sa.select(table).join(conversation, conversation.c.id == table.c.conversation_id)
         query = query.where(table.c.owner == owner, conversation.c.erased_at.is_(None))
+        query = query.where(table.c.id.startswith(OF_CHAT))
         if wanted.model is not None:
             query = query.where(table.c.model == wanted.model)
         for key, value in wanted.metadata.items():

@@ -18,12 +18,19 @@ from assistant.errors import StoreError
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def open_database(url: str) -> sa.Engine:
-    """Connect and bring the tables up to date; StoreError says what stands in the way."""
+def open_database(url: str, *, lasting: bool = True) -> sa.Engine:
+    """Connect and bring the tables up to date; StoreError says what stands in the way.
+
+    Where what is written need not be `lasting`, a power cut may lose the last moments of it, and
+    writing is many times faster.
+    """
     try:
         engine = _engine(sa.make_url(url))
+        if not lasting:
+            sa.event.listen(engine, "connect", _write_at_leisure)
         with engine.connect() as connection:
             _migrate(connection, engine)
+        sa.event.listen(engine, "handle_error", _translate)
         return engine
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
         raise StoreError(
@@ -47,6 +54,13 @@ def explain(error: Exception, url: str) -> str:
     return f"The feedback store {where} cannot be used: {reason}."
 
 
+def _translate(context: sa.engine.ExceptionContext) -> None:
+    """Turn a full disk or a lost server into a sentence, wherever it happens."""
+    if context.engine and isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
+        url = context.engine.url.render_as_string(hide_password=False)
+        raise StoreError(explain(context.sqlalchemy_exception, url)) from context.original_exception
+
+
 def _engine(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
@@ -66,6 +80,15 @@ def _harden_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where _lock_for_writing says
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_at_leisure(connection: Any, _record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=NORMAL")
+    else:
+        connection.autocommit = True
+        connection.execute("SET synchronous_commit = off")
+        connection.autocommit = False
 
 
 def _lock_for_writing(connection: sa.Connection) -> None:

@@ -9,7 +9,7 @@ from assistant.feedback.records import now_ms
 def erase_conversations(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
     """Erase the conversations that `which` names; returns how many still held something."""
     table, message, generation = schema.conversation, schema.message, schema.generation
-    judgement, completion = schema.judgement, schema.completion
+    judgement, completion, response = schema.judgement, schema.completion, schema.response
     ids = sa.select(table.c.id).where(which, table.c.erased_at.is_(None))
     # Locked first, so that whoever is adding to one of them is done, or will find it erased.
     found = len(connection.scalars(ids.with_for_update(key_share=True)).all())
@@ -22,6 +22,7 @@ def erase_conversations(connection: sa.Connection, which: sa.ColumnElement[bool]
         .values(comment=None, erased_at=gone),
         sa.update(generation).where(generation.c.message_id.in_(inside)).values(sampling=None),
         sa.update(completion).where(completion.c.conversation_id.in_(ids)).values(metadata=None),
+        sa.update(response).where(response.c.conversation_id.in_(ids)).values(body=None),
         sa.update(message)
         .where(message.c.conversation_id.in_(ids))
         .values(content=None, tool_calls=None, tool_call_id=None, erased_at=gone),

@@ -119,20 +119,25 @@ class Judgements:
                 connection, owner, surface, "withdrawal", [], withdraws_id=judgement_id
             )
 
-    def get(self, judgement_id: str, owner: str) -> Judgement:
-        """One judgement of this owner."""
+    def get(self, judgement_id: str, owner: str | None) -> Judgement:
+        """One judgement of this owner; of anybody for None."""
         with self._read.connect() as connection:
             found = select_judgements(connection, schema.judgement.c.id == judgement_id)
-        if not found or found[0].owner != owner:
+        if not found or owner not in (None, found[0].owner):
             raise NotFound(f"There is no judgement {judgement_id!r} of yours.")
         return found[0]
 
     def page(
-        self, owner: str, after: str | None = None, limit: int = 20, newest_first: bool = False
+        self,
+        owner: str | None,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = False,
     ) -> tuple[list[Judgement], bool]:
-        """An owner's judgements after a known one, and whether there are more."""
+        """An owner's judgements (None: everybody's) after a known one; whether there are more."""
         table = schema.judgement
-        query = sa.select(table.c.id).where(table.c.owner == owner)
+        query = sa.select(table.c.id)
+        query = query if owner is None else query.where(table.c.owner == owner)
         known = self.get(after, owner).seq if after else None
         query = beyond(query, table.c.seq, known, limit, newest_first)
         with self._read.connect() as connection:

@@ -77,6 +77,14 @@ completion = _event(
     sa.Column("usage", sa.JSON),
 )
 
+response = _event(
+    "response",
+    sa.Column("owner", Name(80), nullable=False, index=True),
+    _link("conversation_id", "conversation"),
+    sa.Column("status", Name(16), nullable=False),  # queued, in_progress, completed, …
+    sa.Column("body", sa.JSON(none_as_null=True)),  # as programs get it; NULL once erased
+)
+
 generation = sa.Table(  # how a message of the model came to be
     "generation",
     metadata,

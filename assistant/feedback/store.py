@@ -3,15 +3,13 @@
 from pathlib import Path
 from types import TracebackType
 
-import sqlalchemy as sa
-
-from assistant.errors import StoreError
 from assistant.feedback import importing
 from assistant.feedback.comparisons import Comparisons
 from assistant.feedback.completions import Completions
 from assistant.feedback.conversations import Conversations
-from assistant.feedback.database import explain, open_database
+from assistant.feedback.database import open_database
 from assistant.feedback.judgements import Judgements
+from assistant.feedback.responses import Responses
 from assistant.feedback.rows import Snapshot
 
 
@@ -25,12 +23,12 @@ class FeedbackStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = open_database(url)
-        sa.event.listen(self._engine, "handle_error", self._translate)
         read = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.engine = read
         self.conversations = Conversations(self._engine, read)
         self.judgements = Judgements(self._engine, read)
         self.completions = Completions(self._engine, read)
+        self.responses = Responses(self._engine, read)
         self.comparisons = Comparisons(self._engine, read)
 
     def __enter__(self) -> "FeedbackStore":
@@ -57,10 +55,3 @@ class FeedbackStore:
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
-
-    def _translate(self, context: sa.engine.ExceptionContext) -> None:
-        """Turn a full disk or a lost server into a sentence, wherever it happens."""
-        if isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
-            raise StoreError(explain(context.sqlalchemy_exception, self.url)) from (
-                context.original_exception
-            )

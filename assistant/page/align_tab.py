@@ -48,8 +48,9 @@ class AlignTab:
         self._timer.tick(self.follow, None, shown[1:], **EVENT)
         self._start.click(self.start, None, shown, **EVENT)
 
-    async def start(self) -> list[Any]:
+    async def start(self, request: gr.Request) -> list[Any]:
         """Start a round, or go on with one that was interrupted."""
+        await self._desk.caller(request, "admin")
         rounds = self._desk.rounds
         if not await asyncio.to_thread(rounds.running):
             await attempt(rounds.start)

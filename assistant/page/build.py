@@ -6,6 +6,7 @@ import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 
+from assistant.page import signing_in
 from assistant.page.align_tab import AlignTab
 from assistant.page.chat_tab import ChatTab
 from assistant.page.compare_tab import CompareTab
@@ -21,6 +22,9 @@ STATUS_SECONDS = 2
 def mount(app: FastAPI, services: Services) -> None:
     """Serve the page at /en and /zh; / leads to the browser's language."""
     app.add_middleware(CookieMiddleware, identity=services.identity)
+    door = services.pairs.chat.door
+    if not door.free:
+        signing_in.mount(app, door, services.signed_in)
 
     @app.get("/")
     async def home(request: Request) -> RedirectResponse:

@@ -122,7 +122,7 @@ class ChatTab:
             leaf = last.parent_id if last.role == "user" else leaf  # beside one without an answer
         ask = self._desk.chat.ask
         question = await ask(conversation, leaf, text[:QUESTION_LENGTH], self._desk.system_prompt)
-        async for screen in self._answer(owner, question, _sampling(temperature, length)):
+        async for screen in self._answer(request, question, _sampling(temperature, length)):
             yield screen
 
     async def regenerate(
@@ -137,7 +137,7 @@ class ChatTab:
         owner = self._desk.owner(request)
         shown = await self._shown(owner, conversation, leaf)
         question = next(m for m in reversed(shown) if m.role == "user")
-        async for screen in self._answer(owner, question, _sampling(temperature, length)):
+        async for screen in self._answer(request, question, _sampling(temperature, length)):
             yield screen
 
     async def edit(
@@ -156,18 +156,19 @@ class ChatTab:
         before = shown[place]
         text = str(event.value)[:QUESTION_LENGTH]
         question = await attempt(self._store.add, conversation, before.parent_id, "user", text)
-        async for screen in self._answer(owner, question, _sampling(temperature, length)):
+        async for screen in self._answer(request, question, _sampling(temperature, length)):
             yield screen
 
     async def _answer(
-        self, owner: str, question: Message, sampling: Sampling
+        self, request: gr.Request, question: Message, sampling: Sampling
     ) -> AsyncIterator[list[Any]]:
         """The screen while an answer grows, and once it is stored."""
+        caller = await self._desk.caller(request)
         path = view(await attempt(self._store.tree, question.conversation_id), question.id)
         before = bubbles(path.messages, self._say)
         stoppable = gr.update(value="", submit_btn=False, stop_btn=True)
         yield [stoppable, question.conversation_id, question.id, before, *[gr.update()] * 2]
-        answers = self._desk.chat.answer(question, sampling)
+        answers = self._desk.chat.answer(question, sampling, caller)
         drawn_at, answered = 0.0, False
         try:
             async for draft in answers:
@@ -180,7 +181,7 @@ class ChatTab:
             gr.Warning(str(error))
         finally:
             await answers.aclose()
-        screen = await self._screen(owner, question.conversation_id, None)
+        screen = await self._screen(caller.owner, question.conversation_id, None)
         if not answered:
             screen[0] = gr.update(value=question.content, submit_btn=True, stop_btn=False)
         yield screen

@@ -85,11 +85,11 @@ class CompareTab:
         if not text.strip():
             yield [gr.update()] * 8
             return
-        owner = self._desk.owner(request)
+        caller = await self._desk.caller(request)
         store, pairs = self._desk.chat.store, self._desk.pairs
         await attempt(self._desk.chat.require_ready)
         sides = await attempt(pairs.draw_sides, source)
-        conversation = (await attempt(store.conversations.start, owner, SURFACE)).id
+        conversation = (await attempt(store.conversations.start, caller.owner, SURFACE)).id
         prompt = self._desk.system_prompt
         question = await self._desk.chat.ask(conversation, None, text, prompt)
         asked = [{"role": "user", "content": harmless(text)}]
@@ -99,7 +99,7 @@ class CompareTab:
         yield [stoppable, conversation, None, *shown, hide, hide, hide]
         messages: list[Message | None] = [None, None]
         try:
-            async with aclosing(pairs.stream(question, PAIR_SAMPLING, sides)) as growing:
+            async with aclosing(pairs.stream(question, PAIR_SAMPLING, sides, caller)) as growing:
                 async for drafts in growing:
                     shown = [[*asked, _bubble(draft)] for draft in drafts]
                     messages = [draft.message for draft in drafts]
@@ -116,7 +116,7 @@ class CompareTab:
 
     def _vote(self, choice: str) -> Any:
         async def vote(comparison: str | None, request: gr.Request) -> list[Any]:
-            owner = self._desk.owner(request)
+            owner = (await self._desk.caller(request, "feedback")).owner
             store = self._desk.chat.store
             judgement = await attempt(store.judgements.compared, owner, SURFACE, comparison, choice)
             ids = [target.message_id for target in judgement.targets]

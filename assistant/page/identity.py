@@ -2,10 +2,8 @@
 
 import hashlib
 import hmac
-import os
 import secrets
 from http.cookies import SimpleCookie
-from pathlib import Path
 
 from itsdangerous import BadSignature, Signer
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,8 +16,8 @@ YEAR = 365 * 24 * 3600
 class Identity:
     """Signs and reads the cookie with this home's own secret."""
 
-    def __init__(self, home: Path) -> None:
-        self._secret = _secret(home / "secret")
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
         self._signer = Signer(self._secret, salt="browser")
 
     def owner(self, cookie: str | None) -> str | None:
@@ -69,14 +67,3 @@ class CookieMiddleware:
 def _cookie(scope: Scope) -> str | None:
     jar: SimpleCookie = SimpleCookie(Headers(scope=scope).get("cookie", ""))
     return jar[COOKIE].value if COOKIE in jar else None
-
-
-def _secret(file: Path) -> bytes:
-    """This home's secret, made on first use and readable by its user alone."""
-    if not file.exists():
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(secrets.token_bytes(32))
-            stream.flush()
-            os.fsync(stream.fileno())
-    return file.read_bytes()

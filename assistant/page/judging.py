@@ -67,7 +67,7 @@ class JudgingPanel:
         self, conversation: str, leaf: str, event: gr.LikeData, request: gr.Request
     ) -> list[Any]:
         """Store the thumb at once; the panel then asks why."""
-        owner = self._desk.owner(request)
+        owner = (await self._desk.caller(request, "feedback")).owner
         answer = await self._judged(owner, conversation, leaf, event)
         choice = CHOICES.get(event.liked)
         if choice is None:
@@ -91,7 +91,7 @@ class JudgingPanel:
         self, answer: str, choice: str, reasons: list[str], comment: str, request: gr.Request
     ) -> object:
         """Say the thumb again, with its reasons and comment; the latest one counts."""
-        owner = self._desk.owner(request)
+        owner = (await self._desk.caller(request, "feedback")).owner
         judgements = self._desk.chat.store.judgements
         await attempt(judgements.thumb, owner, SURFACE, answer, choice, reasons, comment)
         gr.Info(self._say("saved"))
@@ -105,7 +105,7 @@ class JudgingPanel:
 
     async def correct(self, answer: str, text: str, request: gr.Request) -> list[Any]:
         """Store a better answer; the chat goes on from it."""
-        owner = self._desk.owner(request)
+        owner = (await self._desk.caller(request, "feedback")).owner
         store = self._desk.chat.store
         judgement = await attempt(store.judgements.correction, owner, SURFACE, answer, text)
         message = await attempt(store.conversations.message, answer, owner)

@@ -198,6 +198,12 @@ STRINGS: dict[str, tuple[str, str]] = {
         "This page keeps your conversations apart with a cookie; please allow it and reload.",
         "本页用 Cookie 区分您的对话；请允许后刷新。",
     ),
+    "sign_in": ("Sign in", "登录"),
+    "sign_in_key": ("API key", "API 密钥"),
+    "sign_in_hint": (
+        "Enter the key that the operator of this server gave you.",
+        "请输入服务器管理员给您的密钥。",
+    ),
     "stopped": ("stopped", "已停止"),
     "by_you": ("written by you", "您写的"),
     "theme": ("Light or dark", "浅色/深色"),

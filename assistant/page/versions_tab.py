@@ -29,14 +29,16 @@ class VersionsTab:
         self._promote.click(self.promote, self._list, shown, **EVENT)
         self._back.click(self.roll_back, None, shown, **EVENT)
 
-    async def promote(self, name: str) -> list[Any]:
+    async def promote(self, name: str, request: gr.Request) -> list[Any]:
         """Make a version the current one; the served program swaps to it."""
+        await self._desk.caller(request, "admin")
         await attempt(self._desk.registry.promote, name, "from the page")
         gr.Info(self._say("promoting", name=name))
         return await self.refresh()
 
-    async def roll_back(self) -> list[Any]:
+    async def roll_back(self, request: gr.Request) -> list[Any]:
         """Make the version current that was so before."""
+        await self._desk.caller(request, "admin")
         version = await attempt(self._desk.registry.rollback, "from the page")
         gr.Info(self._say("promoting", name=version.name))
         return await self.refresh()

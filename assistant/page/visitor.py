@@ -8,9 +8,12 @@ from typing import Any
 import gradio as gr
 
 from assistant import prompts
+from assistant.access.callers import Caller
+from assistant.access.keys import Scope
 from assistant.chat import Chat
 from assistant.errors import AssistantError
 from assistant.page.identity import COOKIE, Identity
+from assistant.page.signing_in import SignedIn
 from assistant.page.strings import Words
 from assistant.pairs import Pairs
 from assistant.registry import Registry
@@ -32,6 +35,7 @@ class Services:
     registry: Registry
     rounds: Rounds
     identity: Identity
+    signed_in: SignedIn
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,16 @@ class Desk:
         if owner is None:
             raise gr.Error(self.say("no_cookie"), print_exception=False)
         return owner
+
+    async def caller(self, request: gr.Request, scope: Scope = "chat") -> Caller:
+        """Who sent an event; refused where they had to sign in, and their key lacks that scope."""
+        key = await self.services.signed_in.key(request.request)
+        caller = self.services.pairs.chat.door.browser(self.owner(request), key)
+        try:
+            caller.require(scope)
+        except AssistantError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return caller
 
     @property
     def system_prompt(self) -> str:

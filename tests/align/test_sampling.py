@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from align.sampling import FAILURES, sample
-from assistant import engine as engines
+from assistant import local_engine
 from assistant.errors import EngineError
 from assistant.registry import Version
 from assistant.settings import Settings
@@ -17,7 +17,7 @@ SAMPLING = {"max_tokens": 5}
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "CHILD", "tests.engine_child")
+    monkeypatch.setattr(local_engine, "CHILD", "tests.engine_child")
 
 
 def children_of(folder: Path) -> list[psutil.Process]:

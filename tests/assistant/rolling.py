@@ -17,6 +17,7 @@ from assistant.registry import Registry
 from assistant.rollout import Rollout
 from assistant.settings import Settings
 from assistant.trials import Trial, Trials
+from tests.assistant.doors import ANNS_CALLS, opened
 from tests.assistant.feedback.said import ANN, ask, made
 
 PATIENCE = 30  # seconds for scripted children to start on a busy machine
@@ -35,7 +36,7 @@ class House:
 
     @property
     def chat(self) -> Chat:
-        return Chat(self.store, self.fleet)
+        return Chat(self.store, self.fleet, opened(self.store.url))
 
     @property
     def current(self) -> str:
@@ -68,7 +69,7 @@ class House:
         """The version that answers a question to `assistant` now."""
         conversation = self.store.conversations.start(ANN, "chat").id
         question = await self.chat.ask(conversation, None, text, "")
-        drafts = [draft async for draft in self.chat.answer(question, Sampling())]
+        drafts = [draft async for draft in self.chat.answer(question, Sampling(), ANNS_CALLS)]
         assert drafts[-1].text == "one two three"
         return drafts[-1].message.generation.version
 

@@ -13,6 +13,7 @@ from assistant.fleet import Fleet
 from assistant.prompts import text_hash
 from assistant.registry import Registry
 from assistant.settings import Settings
+from tests.assistant.doors import ANNS_CALLS, opened
 from tests.assistant.feedback.said import ANN
 from tests.assistant.test_fleet import settled
 from tests.serving import served
@@ -30,7 +31,7 @@ def converse(tmp_path: Path, work: Any) -> None:
         with FeedbackStore(settings.database) as store:
             await settled(fleet, ["ready"])
             conversation = store.conversations.start(ANN, "chat").id
-            await work(Chat(store, fleet), conversation, upstream)
+            await work(Chat(store, fleet, opened(settings.database)), conversation, upstream)
         await fleet.stop()
 
     with served(upstream.app) as url:
@@ -41,7 +42,7 @@ def test_an_answer_grows_and_is_stored_with_what_made_it(tmp_path: Path):
     async def work(chat: Chat, conversation: str, upstream: Upstream) -> None:
         question = await chat.ask(conversation, None, "hi", "Be kind.")
         sampling = Sampling(temperature=0.1, max_tokens=9)
-        drafts = [draft async for draft in chat.answer(question, sampling)]
+        drafts = [draft async for draft in chat.answer(question, sampling, ANNS_CALLS)]
         assert [d.text for d in drafts] == ["one ", "one two ", *["one two three"] * 2]
         stored = drafts[-1].message
         path = chat.store.conversations.path(stored.id)
@@ -62,7 +63,7 @@ def test_an_answer_grows_and_is_stored_with_what_made_it(tmp_path: Path):
 def test_a_stopped_answer_is_stored_as_far_as_it_came(tmp_path: Path):
     async def work(chat: Chat, conversation: str, upstream: Upstream) -> None:
         question = await chat.ask(conversation, None, "stall", "")
-        answer = chat.answer(question, Sampling())
+        answer = chat.answer(question, Sampling(), ANNS_CALLS)
         assert (await anext(answer)).text == "one "
         await answer.aclose()
         stored = chat.store.conversations.tree(conversation)[-1]
@@ -81,7 +82,7 @@ def test_an_engine_that_fails_half_way_keeps_the_half(tmp_path: Path, script: st
     async def work(chat: Chat, conversation: str, _upstream: Upstream) -> None:
         question = await chat.ask(conversation, None, script, "")
         with pytest.raises(EngineError):
-            [draft async for draft in chat.answer(question, Sampling())]
+            [draft async for draft in chat.answer(question, Sampling(), ANNS_CALLS)]
         stored = chat.store.conversations.tree(conversation)[-1]
         assert (stored.content, stored.generation.finish_reason) == ("one ", finish)
 
@@ -93,7 +94,7 @@ def test_nothing_is_stored_when_there_is_no_answer(tmp_path: Path):
         question = await chat.ask(conversation, None, "refuse", "")
         for model, error in (("assistant", EngineError), ("gone", NotServed)):
             with pytest.raises(error):
-                [draft async for draft in chat.answer(question, Sampling(), model)]
+                [draft async for draft in chat.answer(question, Sampling(), ANNS_CALLS, model)]
         assert [m.content for m in chat.store.conversations.tree(conversation)] == ["refuse"]
 
     converse(tmp_path, work)

@@ -10,10 +10,13 @@ import psutil
 import pytest
 
 from assistant import engine as engines
-from assistant.engine import LocalEngine, RemoteEngine
+from assistant import local_engine
 from assistant.errors import EngineError, NotReady
+from assistant.local_engine import LocalEngine
 from assistant.machine import EnginePlan
 from assistant.registry import Registry
+from assistant.remote_engine import RemoteEngine
+from tests.assistant.doors import ANNS_CALLS
 from tests.serving import served
 from tests.upstream import Upstream
 
@@ -22,7 +25,7 @@ PLAN = EnginePlan({"PLAN": "followed"}, (), "scripted")
 
 @pytest.fixture
 def version(registry: Registry, model_folder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engines, "CHILD", "tests.engine_child")
+    monkeypatch.setattr(local_engine, "CHILD", "tests.engine_child")
     return registry.register("v1", model_folder(), kind="dpo", source="round")
 
 
@@ -54,7 +57,7 @@ def test_a_child_answers_on_a_private_socket_and_ends_with_its_engine(version, t
             socket = Path(flags[flags.index("--uds") + 1])
             assert socket.parent.stat().st_mode & 0o777 == 0o700
             assert child.environ()["PLAN"] == "followed"
-            async with engine.post("/v1/completions", {"prompt": "one"}) as response:
+            async with engine.post("/v1/completions", {"prompt": "one"}, None) as response:
                 assert (await response.json())["model"] == "v1"
         assert engine.status.state == "stopped"
         return child, socket
@@ -103,7 +106,7 @@ def test_a_child_that_cannot_start_says_why_and_waits_longer_each_time(version, 
 
 
 def test_a_log_does_not_grow_for_ever(version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engines, "LOG_BYTES", 10)
+    monkeypatch.setattr(local_engine, "LOG_BYTES", 10)
     (tmp_path / "v1.log").write_text("what an earlier engine said")
 
     async def run() -> None:
@@ -134,7 +137,7 @@ def test_a_remote_engines_refusal_carries_its_status(version):
             await until(engine, "ready")
             body = {"messages": [{"role": "user", "content": "refuse"}]}
             with pytest.raises(EngineError) as caught:
-                async with engine.post("/v1/chat/completions", body, "id"):
+                async with engine.post("/v1/chat/completions", body, ANNS_CALLS, "id"):
                     pass
             return caught.value
         finally:
@@ -157,7 +160,7 @@ def test_only_a_stream_may_not_be_silent_for_long(
             await until(engine, "ready")
             monkeypatch.setattr(engines, "SILENCE_SECONDS", 0.3)
             body = {"messages": [{"role": "user", "content": "slow"}], "stream": streamed}
-            async with engine.post("/v1/chat/completions", body) as response:
+            async with engine.post("/v1/chat/completions", body, ANNS_CALLS) as response:
                 return await response.read()
         finally:
             await engine.stop()

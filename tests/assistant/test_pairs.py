@@ -16,6 +16,7 @@ from assistant.pairs import PAIR_SAMPLING, Pairs, Sides
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.trials import Trials
+from tests.assistant.doors import ANNS_CALLS, opened
 from tests.assistant.feedback.said import ANN, raw
 from tests.assistant.test_fleet import settled
 from tests.serving import served
@@ -26,7 +27,7 @@ VERSIONS = Sides("versions", "one", "two")
 
 @pytest.fixture(autouse=True)
 def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assistant.engine.WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("assistant.remote_engine.WATCH_SECONDS", 0.1)
 
 
 def over_two(tmp_path: Path, work: Any) -> None:
@@ -41,7 +42,9 @@ def over_two(tmp_path: Path, work: Any) -> None:
             with FeedbackStore(settings.database) as store:
                 await settled(fleet, ["ready", "ready"])
                 async with asyncio.timeout(30):
-                    await work(Pairs(Chat(store, fleet), Trials(tmp_path)), one, two)
+                    await work(
+                        Pairs(Chat(store, fleet, opened(store.url)), Trials(tmp_path)), one, two
+                    )
         finally:
             await fleet.stop()
 
@@ -66,7 +69,7 @@ async def question(pairs: Pairs, text: str = "hi") -> Message:
 
 
 async def streamed(pairs: Pairs, asked: Message, sides: Sides) -> list[tuple[Draft, Draft]]:
-    async with aclosing(pairs.stream(asked, PAIR_SAMPLING, sides)) as drafts:
+    async with aclosing(pairs.stream(asked, PAIR_SAMPLING, sides, ANNS_CALLS)) as drafts:
         return [both async for both in drafts]
 
 
@@ -122,7 +125,7 @@ def test_until_the_candidate_can_answer_samples_are_drawn(tmp_path: Path):
 def test_before_anything_is_served_the_assistant_is_asked_for(tmp_path: Path):
     with FeedbackStore(f"sqlite:///{tmp_path}/store.db") as store:
         fleet = Fleet(Settings(home=tmp_path), Registry(tmp_path), report=str)
-        pairs = Pairs(Chat(store, fleet), Trials(tmp_path))
+        pairs = Pairs(Chat(store, fleet, opened(store.url)), Trials(tmp_path))
         assert pairs.draw_sides() == Sides("samples", "assistant", "assistant")
 
 
@@ -181,7 +184,7 @@ def test_one_that_breaks_off_ends_both_with_its_own_error(
 def test_who_stops_keeps_what_came_and_frees_both_engines(tmp_path: Path):
     async def work(pairs: Pairs, one: Upstream, two: Upstream) -> None:
         asked = await question(pairs, "stall")
-        async with aclosing(pairs.stream(asked, PAIR_SAMPLING, VERSIONS)) as drafts:
+        async with aclosing(pairs.stream(asked, PAIR_SAMPLING, VERSIONS, ANNS_CALLS)) as drafts:
             assert [draft.text for draft in await anext(drafts)] == ["one ", "one "]
         stored = pairs.chat.store.conversations.tree(asked.conversation_id)[1:]
         assert [m.content for m in stored] == ["one ", "one "]

@@ -10,6 +10,7 @@ import pytest
 from assistant.chat import Sampling
 from assistant.errors import AssistantError, EngineError
 from assistant.registry import Registry
+from tests.assistant.doors import ANNS_CALLS
 from tests.assistant.feedback.said import ANN
 from tests.assistant.rolling import House, cannot_start, children, house, is_damaged
 
@@ -21,7 +22,7 @@ def test_a_promotion_drops_no_answer(home: Path):
             await program.rollout.start()
             conversation = program.store.conversations.start(ANN, "chat").id
             question = await program.chat.ask(conversation, None, "slow", "")
-            slow = program.chat.answer(question, Sampling())
+            slow = program.chat.answer(question, Sampling(), ANNS_CALLS)
             assert (await anext(slow)).text == "one "
             program.registry.promote("v2")
             answered = []
@@ -160,7 +161,7 @@ def test_a_program_stopped_while_an_old_engine_finishes_leaves_no_engine_behind(
             old = psutil.Process(program.fleet.engine().pid)
             conversation = program.store.conversations.start(ANN, "chat").id
             question = await program.chat.ask(conversation, None, "stall", "")
-            endless = program.chat.answer(question, Sampling())
+            endless = program.chat.answer(question, Sampling(), ANNS_CALLS)
             await anext(endless)
             await program.rollout.start()
             program.registry.promote("v2")

@@ -1,7 +1,7 @@
 """What one engine, and two beside each other, get done on the same cores, by how threads wait.
 
 `make bench-two` runs it; nothing else should run beside it. Rates are tokens of answers a second,
-all clients together, 128 tokens an answer; each row is a start of the whole program.
+all clients together, 64 tokens an answer; each row is a start of the whole program.
 """
 
 import shutil
@@ -60,7 +60,7 @@ def rate(product: Product, models: list[str], clients: int, answers: int) -> flo
         made = product.client.with_options(timeout=600).chat.completions.create(
             model=models[number % len(models)],
             messages=[{"role": "user", "content": harm_questions()[number]}],
-            max_tokens=128,
+            max_tokens=64,
         )
         return made.usage.completion_tokens
 

@@ -83,13 +83,15 @@ class Product:
                 return process
         raise LookupError("no engine runs")
 
-    def engine_client(self) -> httpx.Client:
-        """Straight to the engine's socket, past the gateway."""
+    def engine_socket(self) -> str:
+        """Where the engine listens, past the gateway."""
         line = self.engine().cmdline()
-        socket_file = line[line.index("--uds") + 1]
-        return httpx.Client(
-            transport=httpx.HTTPTransport(uds=socket_file), base_url="http://engine"
-        )
+        return line[line.index("--uds") + 1]
+
+    def engine_client(self) -> httpx.Client:
+        """Straight to the engine's socket."""
+        transport = httpx.HTTPTransport(uds=self.engine_socket())
+        return httpx.Client(transport=transport, base_url="http://engine")
 
     def _wait(self, there: object, seconds: float) -> float:
         started = time.monotonic()

@@ -172,7 +172,7 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path):
 
 def test_an_open_door_is_refused(tmp_path: Path):
     run = run_app(ASSISTANT_HOME=str(tmp_path), ASSISTANT_HOST="0.0.0.0")
-    assert "no keys" in one_sentence(run)
+    assert "without an API key" in one_sentence(run)
 
 
 def test_a_wrong_model_is_said_by_page_and_api(tmp_path: Path):

@@ -133,6 +133,37 @@ class Deleted(BaseModel):
     deleted: Literal[True]
 
 
+class ResponseError(BaseModel):
+    """Why a response failed."""
+
+    code: str
+    message: str
+
+
+class MadeResponse(BaseModel):
+    """A response; `output` holds messages and calls of functions."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+    error: ResponseError | None
+    incomplete_details: dict[str, str] | None
+    model: str
+    output: list[dict[str, Any]]
+    previous_response_id: str | None
+    usage: dict[str, Any] | None
+    metadata: dict[str, str]
+
+
+class DeletedResponse(BaseModel):
+    """A kept response that is gone for good."""
+
+    object: Literal["response"]
+    id: str
+    deleted: Literal[True]
+
+
 class TextChoice(BaseModel):
     """One continuation."""
 

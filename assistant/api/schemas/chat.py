@@ -94,6 +94,14 @@ class ChatRequest(Talk, Sampled):
         """What the engine is asked, field by field."""
         return {"messages": self.turns, **self.drawing(), **self.streaming()}
 
+    def texts(self) -> list[str | None]:
+        """What the prompt consists of."""
+        return [turn["content"] for turn in self.turns]
+
+    def longest(self) -> int | None:
+        """The most tokens of one answer, if the request says."""
+        return self.max_completion_tokens or self.max_tokens
+
     def drawing(self) -> dict[str, Any]:
         """How the answer is drawn, as it is noted with it."""
         return self.sampling(

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
+from assistant.access.ledger import estimated
 from assistant.api.schemas.strict import Strict
 from assistant.fleet import ALIAS
 
@@ -12,6 +13,7 @@ MOST_STOPS = 16
 MOST_BIASES = 300
 MOST_TOKENS = 2**20  # beyond any context; the engine knows its own
 SEEDS = 2**63
+LIKELY_TOKENS = 256
 
 
 def _stop(value: Any) -> Any:
@@ -116,7 +118,21 @@ class Sampled(Strict):
         )
 
     def streaming(self) -> dict[str, Any]:
-        """What the engine is told of streaming."""
-        if not self.stream:
-            return {}
-        return {"stream": True, "stream_options": {"include_usage": self.usage_wanted}}
+        """What the engine is told of streaming; it counts tokens whether the client asks or not."""
+        return {"stream": True, "stream_options": {"include_usage": True}} if self.stream else {}
+
+    def expected(self) -> int:
+        """About how many tokens prompt and answers may have together."""
+        return estimated(self.texts()) + (self.n or 1) * (self.longest() or LIKELY_TOKENS)
+
+    def upstream(self) -> dict[str, Any]:
+        """What the engine is asked, field by field."""
+        raise NotImplementedError
+
+    def texts(self) -> list[str | None]:
+        """What the prompt consists of."""
+        raise NotImplementedError
+
+    def longest(self) -> int | None:
+        """The most tokens of one answer, if the request says."""
+        return self.max_tokens

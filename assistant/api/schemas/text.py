@@ -49,6 +49,14 @@ class TextRequest(Sampled):
     logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
     """Of how many likely tokens log-probabilities are given."""
 
+    def texts(self) -> list[str | None]:
+        """What is to be continued."""
+        return [*self.prompt] if isinstance(self.prompt, list) else [self.prompt]
+
+    def longest(self) -> int | None:
+        """The most tokens of all prompts' continuations together, if the request says."""
+        return self.max_tokens and self.max_tokens * len(self.texts())
+
     def upstream(self) -> dict[str, Any]:
         """What the engine is asked, field by field."""
         asked = self.sampling("logprobs", "echo")

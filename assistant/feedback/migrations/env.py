@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from assistant.access import schema as _access  # noqa: F401 - its tables, too
 from assistant.feedback.schema import metadata
 
 ONE_AT_A_TIME = 7860_0001  # any number that nobody else locks in this database

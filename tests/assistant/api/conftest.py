@@ -10,14 +10,18 @@ import openai
 import pytest
 
 from assistant.api import gateway
+from assistant.api.observing import Observer, request_log
 from assistant.chat import Chat
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import Fleet
+from assistant.metrics import Metrics
 from assistant.pairs import Pairs
 from assistant.registry import Registry
 from assistant.rollout import Rollout
 from assistant.settings import Settings
+from assistant.tracing import Tracing, endpoint
 from assistant.trials import Trials
+from tests.assistant.doors import opened
 from tests.serving import eventually, served
 from tests.upstream import Upstream
 
@@ -30,6 +34,7 @@ class Api:
     store: FeedbackStore
     trials: Trials
     upstream: Upstream
+    fleet: Fleet
 
     @property
     def client(self) -> openai.OpenAI:
@@ -57,12 +62,21 @@ def running(home: Path, upstream: Upstream, *engines: str) -> Iterator[Api]:
 
 
 @contextmanager
-def gateway_over(home: Path, upstream: Upstream, *engines: str) -> Iterator[Api]:
+def gateway_over(
+    home: Path,
+    upstream: Upstream,
+    *engines: str,
+    free: bool = True,
+    database: str | None = None,
+) -> Iterator[Api]:
     """A gateway that may not be ready yet."""
-    settings = Settings(home=home, engine_url=engines)
+    home.mkdir(exist_ok=True)
+    settings = Settings(home=home, engine_url=engines, database_url=database)
     store = FeedbackStore(settings.database)
     registry, trials = Registry(home), Trials(home)
     fleet = Fleet(settings, registry, report=str)
+    chat = Chat(store, fleet, opened(settings.database, free=free))
     rollout = Rollout(fleet, registry, trials, store, report=str)
-    with served(gateway.build(Pairs(Chat(store, fleet), trials), rollout)) as url:
-        yield Api(url, store, trials, upstream)
+    observer = Observer(Metrics(fleet), request_log("file", home / "logs"), Tracing(endpoint()))
+    with served(gateway.build(Pairs(chat, trials), rollout, observer)) as url:
+        yield Api(url, store, trials, upstream, fleet)

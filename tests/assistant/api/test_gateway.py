@@ -71,7 +71,7 @@ def test_pages_of_other_sites_may_not_write(api: Api):
 
 
 def test_an_engine_that_goes_away_and_comes_back(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("assistant.engine.WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("assistant.remote_engine.WATCH_SECONDS", 0.1)
     upstream = Upstream()
     with served(upstream.app) as engine:
         for api in running(tmp_path, upstream, engine):

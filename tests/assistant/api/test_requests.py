@@ -142,5 +142,5 @@ def test_an_answer_can_be_sent_back_as_it_came(api: Api):
 
 def test_a_body_that_is_too_large(api: Api):
     refused = api.post(CHAT, {"messages": [{"role": "user", "content": "x" * 5_000_000}]})
-    assert refused.status_code == 400
+    assert refused.status_code == 413
     assert "too large" in refused.json()["error"]["message"]

@@ -110,6 +110,7 @@ BACK_TO_THE_FIRST_TABLES = (
     "ALTER TABLE comparison DROP COLUMN trial",
     "ALTER TABLE message DROP COLUMN tool_calls",
     "ALTER TABLE message DROP COLUMN tool_call_id",
+    *(f"DROP TABLE {name}" for name in ("response", "usage", "under_way", "allowance", "api_key")),
     "UPDATE alembic_version SET version_num = '0001'",
 )
 

@@ -8,20 +8,21 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from assistant.home import secret
 from assistant.page.identity import COOKIE, CookieMiddleware, Identity
 from tests.serving import served
 
 
 @pytest.fixture
 def identity(tmp_path: Path) -> Identity:
-    return Identity(tmp_path)
+    return Identity(secret(tmp_path / "secret"))
 
 
 def test_a_browser_keeps_its_pseudonym_over_restarts(identity: Identity, tmp_path: Path):
     cookie = identity.fresh()
     owner = identity.owner(cookie)
     assert owner is not None
-    assert Identity(tmp_path).owner(cookie) == owner
+    assert Identity(secret(tmp_path / "secret")).owner(cookie) == owner
     assert cookie.split(".")[0] not in owner  # what is stored cannot be turned into a cookie
     assert identity.owner(identity.fresh()) != owner
 
@@ -33,7 +34,7 @@ def test_what_we_did_not_sign_is_nobody(identity: Identity, forged: str | None):
 
 def test_another_homes_cookie_is_nobody(identity: Identity, tmp_path: Path):
     (tmp_path / "other").mkdir()
-    assert identity.owner(Identity(tmp_path / "other").fresh()) is None
+    assert identity.owner(Identity(secret(tmp_path / "other/secret")).fresh()) is None
 
 
 def test_the_secret_is_private(identity: Identity, tmp_path: Path):

@@ -1,0 +1,156 @@
+"""What each key may still use, shared by every program over one database.
+
+Requests and tokens are token buckets that fill up within a minute; requests under way are counted
+per program, so that those of a program that died are forgotten.
+"""
+
+import math
+import secrets
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from assistant.access.keys import Key
+from assistant.access.schema import allowance, api_key, under_way
+from assistant.errors import TooMuch
+from assistant.feedback.records import now_ms
+
+MINUTE = 60_000
+DEAD_AFTER = 15_000  # ms without a sign of life
+HEARTBEAT_SECONDS = 5
+
+
+@dataclass
+class Bucket:
+    """How much of a limit per minute is left; it fills up evenly."""
+
+    name: str
+    limit: int
+    left: float
+
+    def fill(self, ms: int) -> None:
+        """Let time pass."""
+        self.left = min(self.limit, self.left + self.limit * ms / MINUTE)
+
+    def seconds_until(self, amount: float) -> float:
+        """How long until it holds that much."""
+        return max(0.0, (amount - self.left) * 60 / self.limit)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As OpenAI's API tells it."""
+        return {
+            f"x-ratelimit-limit-{self.name}": str(self.limit),
+            f"x-ratelimit-remaining-{self.name}": str(max(0, math.floor(self.left))),
+            f"x-ratelimit-reset-{self.name}": f"{self.seconds_until(self.limit):.3f}s",
+        }
+
+
+class Meter:
+    """Takes from a key's limits before a request, and gives back what it did not use."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._program = secrets.token_hex(8)
+
+    def take(self, key: Key, tokens: int) -> dict[str, str]:
+        """Count one request that may use up to `tokens`; returns the headers about limits.
+
+        Raises TooMuch, with nothing taken. A request for more tokens than a minute's is let in
+        when the bucket is full.
+        """
+        with self._engine.begin() as connection:
+            self._lock(connection, key)
+            requests, filled = self._buckets(connection, key)
+            used = [(b, a) for b, a in ((requests, 1), (filled, tokens)) if b]
+            headers = {k: v for bucket, _ in used for k, v in bucket.headers.items()}
+            self._check_concurrent(connection, key, headers)
+            for bucket, amount in used:
+                if wait := bucket.seconds_until(min(amount, bucket.limit)):
+                    raise TooMuch(
+                        f"This key may use {bucket.limit} {bucket.name} a minute; there is room "
+                        f"for this request in {math.ceil(wait)} s.",
+                        *(wait, headers),
+                    )
+            for bucket, amount in used:
+                bucket.left -= amount
+            self._write(connection, key, requests, filled)
+            self._count(connection, key, 1)
+        return {k: v for bucket, _ in used for k, v in bucket.headers.items()}
+
+    def settle(self, key: Key, taken: int, used: int) -> None:
+        """The request is over: give back the tokens it did not use."""
+        with self._engine.begin() as connection:
+            self._lock(connection, key)
+            requests, tokens = self._buckets(connection, key)
+            if tokens:
+                tokens.left = min(tokens.limit, tokens.left + taken - used)
+            self._write(connection, key, requests, tokens)
+            self._count(connection, key, -1)
+
+    def beat(self) -> None:
+        """A sign of life, every few seconds, for what is under way here."""
+        mine = under_way.update().where(under_way.c.program == self._program)
+        dead = under_way.delete().where(under_way.c.seen_at < now_ms() - DEAD_AFTER)
+        with self._engine.begin() as connection:
+            connection.execute(mine.values(seen_at=now_ms()))
+            connection.execute(dead)
+
+    @staticmethod
+    def _lock(connection: sa.Connection, key: Key) -> None:
+        """One at a time per key; SQLite's transactions exclude each other anyway."""
+        query = sa.select(api_key.c.id).where(api_key.c.id == key.id)
+        connection.execute(query.with_for_update())
+
+    @staticmethod
+    def _buckets(connection: sa.Connection, key: Key) -> tuple[Bucket | None, Bucket | None]:
+        row = connection.execute(
+            sa.select(allowance).where(allowance.c.key_id == key.id)
+        ).one_or_none()
+
+        def bucket(name: str, limit: int | None) -> Bucket | None:
+            if limit is None:
+                return None
+            found = Bucket(name, limit, getattr(row, name) if row else limit)
+            found.fill(now_ms() - row.at if row else 0)
+            return found
+
+        return (
+            bucket("requests", key.limits.requests_per_minute),
+            bucket("tokens", key.limits.tokens_per_minute),
+        )
+
+    @staticmethod
+    def _write(
+        connection: sa.Connection, key: Key, requests: Bucket | None, tokens: Bucket | None
+    ) -> None:
+        values = {
+            "requests": requests.left if requests else 0.0,
+            "tokens": tokens.left if tokens else 0.0,
+            "at": now_ms(),
+        }
+        mine = allowance.c.key_id == key.id
+        if not connection.execute(allowance.update().where(mine).values(values)).rowcount:
+            connection.execute(allowance.insert().values(values | {"key_id": key.id}))
+
+    def _check_concurrent(
+        self, connection: sa.Connection, key: Key, headers: dict[str, str]
+    ) -> None:
+        if key.limits.concurrent is None:
+            return
+        alive = under_way.c.seen_at > now_ms() - DEAD_AFTER
+        total = sa.select(sa.func.coalesce(sa.func.sum(under_way.c.requests), 0))
+        running = connection.scalar(total.where(under_way.c.key_id == key.id, alive))
+        if running is not None and running >= key.limits.concurrent:
+            raise TooMuch(
+                f"This key may have {key.limits.concurrent} requests answered at once; "
+                "please wait for one of them.",
+                *(1.0, headers),
+            )
+
+    def _count(self, connection: sa.Connection, key: Key, change: int) -> None:
+        mine = (under_way.c.key_id == key.id) & (under_way.c.program == self._program)
+        values = {"requests": under_way.c.requests + change, "seen_at": now_ms()}
+        if not connection.execute(under_way.update().where(mine).values(values)).rowcount:
+            names = {"key_id": key.id, "program": self._program, "seen_at": now_ms()}
+            connection.execute(under_way.insert().values(names | {"requests": max(change, 0)}))

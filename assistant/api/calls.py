@@ -1,0 +1,106 @@
+"""One request to one engine, from the check of what its caller may do to the count of its use."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+from fastapi import Request
+
+from assistant.access.callers import Caller
+from assistant.access.door import Door
+from assistant.access.ledger import Used, estimated
+from assistant.api.notes import note_of
+from assistant.engine import Engine
+from assistant.fleet import Fleet
+from assistant.routing import Asking, ask
+
+ASKS_FOR_ENGINE_FIELDS = "x-engine-fields"
+TURNS_THAT_STAY = 2  # a system message and the first question, as a rule
+
+
+class Asked(Protocol):
+    """What a call needs to know of a request."""
+
+    model: str
+
+    def expected(self) -> int:
+        """About how many tokens prompt and answers may have together."""
+
+    def texts(self) -> list[str | None]:
+        """What the prompt consists of."""
+
+    def upstream(self) -> dict[str, Any]:
+        """What the engine is asked, field by field."""
+
+
+@dataclass
+class Call:
+    """One request to one engine, for a caller; `used` counts what it used."""
+
+    request: Request
+    engines: list[Engine]
+    """Those that serve the version, in the order in which to ask them; the first one answers."""
+    path: str
+    body: dict[str, Any]
+    caller: Caller
+    used: Used
+    request_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    """The engine's id is chatcmpl-<this>, or cmpl-<this>."""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self.began
+
+    @property
+    def engine(self) -> Engine:
+        """Who answers, or is asked first."""
+        return self.engines[0]
+
+    @asynccontextmanager
+    async def post(self) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask, in turn; where an engine cannot be reached, the next one."""
+        async with AsyncExitStack() as around:
+            asking = Asking(self.path, self.body, self.caller, self.request_id)
+            engine, response = await ask(around, self.engines, asking)
+            self.engines = [engine]
+            yield response
+
+    @property
+    def wants_everything(self) -> bool:
+        """Whether the client asked for the engine's own fields, too."""
+        return self.request.headers.get(ASKS_FOR_ENGINE_FIELDS, "").lower() in ("1", "true")
+
+
+class Calls:
+    """Begins calls: finds the engine, and holds the caller to what their key allows."""
+
+    def __init__(self, fleet: Fleet, door: Door) -> None:
+        self._fleet = fleet
+        self._door = door
+
+    async def begin(
+        self, around: AsyncExitStack, request: Request, caller: Caller, path: str, asked: Asked
+    ) -> Call:
+        """A call that is counted until what is `around` it ends."""
+        engines = self._fleet.engines_of(asked.model, _talk(caller, asked))
+        version = engines[0].version.name
+        caller.require_version(asked.model, version)
+        engines[0].require_ready()
+        visit = self._door.visit(caller, version, asked.expected())
+        used = await around.enter_async_context(visit)
+        used.prompt_tokens = estimated(asked.texts())
+        note = note_of(request.scope)
+        note.version, note.used = version, used
+        note.headers.update(used.headers)
+        return Call(request, engines, path, asked.upstream(), caller, used)
+
+
+def _talk(caller: Caller, asked: Asked) -> str:
+    """What stays the same over a conversation: who has it, and how it began."""
+    return f"{caller.owner} {asked.texts()[:TURNS_THAT_STAY]}"

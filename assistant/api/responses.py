@@ -1,0 +1,224 @@
+"""/v1/responses: whole, streamed or in the background; gone on from, read, cancelled, deleted."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Annotated, Any
+
+import aiohttp
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import Response as HttpResponse
+
+from assistant import sse
+from assistant.access.callers import Caller
+from assistant.api import requests
+from assistant.api.authorization import Gate
+from assistant.api.calls import Call, Calls
+from assistant.api.chat_completions import PATH as ENGINE_PATH
+from assistant.api.openapi import gives, takes
+from assistant.api.relay import STREAM_HEADERS, while_connected
+from assistant.api.response_events import Making, begun
+from assistant.api.schemas.answers import DeletedResponse, MadeResponse
+from assistant.api.schemas.responses import AskedResponse, ResponseRequest
+from assistant.chat import origin
+from assistant.errors import AssistantError, EngineError, Invalid
+from assistant.feedback.completions import Choice
+from assistant.feedback.store import FeedbackStore
+
+PATH = "/v1/responses"
+ONE = PATH + "/{response_id}"
+SURFACE = "api"
+LOOK_SECONDS = 1  # how often one in the background sees whether it is still wanted
+
+
+def router(calls: Calls, store: FeedbackStore, gate: Gate) -> APIRouter:
+    """Routes of responses; only its own exist for a caller."""
+    routes = APIRouter()
+    working: set[asyncio.Task[None]] = set()
+    Asking = Annotated[Caller, Depends(gate("chat"))]  # noqa: N806 - a type
+
+    @routes.post(PATH, openapi_extra=takes(ResponseRequest), responses=gives(MadeResponse))
+    async def create(request: Request, caller: Asking) -> HttpResponse:
+        sent = ResponseRequest.read(await requests.read_object(request))
+        before = await asyncio.to_thread(_before, store, caller, sent.previous_response_id)
+        asked = sent.asking(before)
+        async with AsyncExitStack() as around:
+            call = await calls.begin(around, request, caller, ENGINE_PATH, asked)
+            made = _Made(call, asked, store)
+            if sent.background:
+                await made.keep()
+                task = asyncio.create_task(made.in_background(around.pop_all()))
+                working.add(task)
+                task.add_done_callback(working.discard)
+                return JSONResponse(made.response)
+            answering = around.enter_async_context(call.post())
+            answer = await while_connected(request, answering)
+            if sent.stream:
+                events = made.streamed(around.pop_all(), answer)
+                return StreamingResponse(
+                    events, media_type="text/event-stream", headers=STREAM_HEADERS
+                )
+            await while_connected(request, made.whole(answer))
+        return JSONResponse(made.response)
+
+    @routes.get(ONE, response_model=None, responses=gives(MadeResponse))
+    async def read(response_id: str, caller: Asking) -> dict[str, Any]:
+        return (await asyncio.to_thread(store.responses.get, response_id, caller.owner)).body
+
+    @routes.post(ONE + "/cancel", response_model=None, responses=gives(MadeResponse))
+    async def cancel(response_id: str, caller: Asking) -> dict[str, Any]:
+        return (await asyncio.to_thread(store.responses.cancel, response_id, caller.owner)).body
+
+    @routes.delete(ONE, response_model=None, responses=gives(DeletedResponse))
+    async def delete(response_id: str, caller: Asking) -> dict[str, Any]:
+        kept = await asyncio.to_thread(store.responses.get, response_id, caller.owner)
+        erase = store.conversations.erase
+        await asyncio.to_thread(erase, kept.conversation_id, caller.owner)
+        return {"object": "response", "id": response_id, "deleted": True}
+
+    return routes
+
+
+def _before(store: FeedbackStore, caller: Caller, previous: str | None) -> list[dict[str, Any]]:
+    """The turns that a response goes on from, without the instructions it was given."""
+    if previous is None:
+        return []
+    kept = store.responses.get(previous, caller.owner)
+    if kept.status not in ("completed", "incomplete"):
+        raise Invalid(
+            f"The response {previous!r} is {kept.status}, so nothing can go on from it.",
+            "previous_response_id",
+        )
+    completion = store.completions.get(previous, caller.owner)
+    answer, _ = completion.choices[0]
+    turns = [message.turn for message in store.conversations.path(answer)]
+    return turns[1:] if kept.body["instructions"] else turns
+
+
+class _Made:
+    """One response in the making, and where it is kept."""
+
+    def __init__(self, call: Call, asked: AskedResponse, store: FeedbackStore) -> None:
+        self.response = begun(asked.request, call.engine.version.name)
+        self._call = call
+        self._asked = asked
+        self._store = store
+        self._making = Making(self.response)
+        self._conversation: str | None = None
+        self._first_ms: int | None = None
+
+    async def keep(self) -> None:
+        """Store it before there is an answer."""
+        await asyncio.to_thread(self._keep)
+
+    async def whole(self, answer: aiohttp.ClientResponse) -> None:
+        """Make it to its end. Raises EngineError."""
+        async with aclosing(self._events(answer)) as events:
+            async for _ in events:
+                pass
+
+    async def streamed(
+        self, around: AsyncExitStack, answer: aiohttp.ClientResponse
+    ) -> AsyncGenerator[bytes]:
+        """Its events as they are sent; a failure is one of them."""
+        async with around:
+            try:
+                async with aclosing(self._events(answer)) as events:
+                    async for event in events:
+                        yield _sent(event)
+            except AssistantError as error:
+                for event in self._making.fail(str(error)):
+                    yield _sent(event)
+
+    async def in_background(self, around: AsyncExitStack) -> None:
+        """Make it while nobody waits, until it is done or no longer wanted."""
+        work = asyncio.create_task(self._work(around))
+        while not work.done():
+            await asyncio.wait({work}, timeout=LOOK_SECONDS)
+            wanted = self._store.responses.unfinished
+            if not work.done() and not await asyncio.to_thread(wanted, self.response["id"]):
+                work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    async def _work(self, around: AsyncExitStack) -> None:
+        async with around:
+            try:
+                answer = await around.enter_async_context(self._call.post())
+                self.response["status"] = "in_progress"
+                await asyncio.to_thread(self._store.responses.change, self.response)
+                await self.whole(answer)
+            except AssistantError as error:
+                list(self._making.fail(str(error)))
+                await asyncio.to_thread(self._store.responses.change, self.response)
+            except Exception:
+                logging.getLogger(__name__).exception("A response in the background failed")
+                list(self._making.fail("The server failed; its log says why."))
+                await asyncio.to_thread(self._store.responses.change, self.response)
+                raise
+
+    async def _events(self, answer: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any]]:
+        for event in self._making.begin():
+            yield event
+        async with aclosing(_chunks(answer)) as chunks:
+            async for chunk in chunks:
+                self._call.used.hear(chunk)
+                for event in self._heard(chunk):
+                    yield event
+        self._call.used.finished = True
+        *events, last = self._making.end()
+        for event in events:
+            yield event
+        if self._asked.request.store:
+            await asyncio.to_thread(self._keep_answer)
+        yield last
+
+    def _heard(self, chunk: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for event in self._making.hear(chunk):
+            if self._first_ms is None:
+                self._first_ms = round(self._call.seconds * 1000)
+            yield event
+
+    def _keep(self) -> None:
+        owner = self._call.caller.owner
+        self._conversation = self._store.conversations.start(owner, SURFACE).id
+        self._store.responses.keep(owner, self._conversation, self.response)
+
+    def _keep_answer(self) -> None:
+        if self._conversation is None:
+            self._keep()
+        elif not self._store.responses.change(self.response):
+            return  # cancelled or deleted meanwhile
+        making, turns, request = self._making, self._asked.turns, self._asked.request
+        usage = self.response["usage"] or {}
+        names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+        counted = {ours: usage[theirs] for ours, theirs in names.items() if theirs in usage}
+        made = origin(
+            *(self._call.engine, turns, request.drawing(), counted),
+            finish_reason=making.finish,
+            first_token_ms=self._first_ms,
+            total_ms=round(self._call.seconds * 1000),
+        )
+        assert self._conversation is not None
+        self._store.completions.keep(
+            *(self.response["id"], self._conversation, self._call.caller.owner, request.model),
+            *(turns, [Choice(making.text, made, making.calls or None)], request.metadata),
+        )
+
+
+async def _chunks(answer: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any]]:
+    """The engine's chunks. Raises EngineError where it breaks off or complains."""
+    try:
+        async with aclosing(sse.blocks(answer)) as blocks:
+            async for block in blocks:
+                chunk = sse.payload(block) or {}
+                if "error" in chunk:
+                    raise EngineError(str(chunk["error"].get("message", "The engine failed.")))
+                yield chunk
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise EngineError(f"The engine broke off ({type(error).__name__}).", 503) from error
+
+
+def _sent(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\n".encode() + sse.event(event)

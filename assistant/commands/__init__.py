@@ -1,0 +1,1 @@
+"""Commands of `assistant …` that have parts of their own."""

@@ -1,0 +1,127 @@
+"""Limits: token buckets and requests under way, shared by the programs over one database."""
+
+import threading
+
+import pytest
+
+from assistant.access import limits
+from assistant.access.accounts import Accounts
+from assistant.access.keys import Key, Limits
+from assistant.errors import TooMuch
+
+NOON = 1_800_000_000_000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    now = [NOON]
+    monkeypatch.setattr(limits, "now_ms", lambda: now[0])
+    return now
+
+
+def key(accounts: Accounts, **limited: int) -> Key:
+    return accounts.keys.create("Ann", ("chat",), limits=Limits(**limited))[0]
+
+
+def test_requests_a_minute_fill_up_evenly(accounts: Accounts, clock: list[int]):
+    ann = key(accounts, requests_per_minute=2)
+    told = accounts.meter.take(ann, 10)
+    assert told["x-ratelimit-limit-requests"] == "2"
+    assert told["x-ratelimit-remaining-requests"] == "1"
+    assert told["x-ratelimit-reset-requests"] == "30.000s"
+    accounts.meter.take(ann, 10)
+    with pytest.raises(TooMuch, match="2 requests a minute") as caught:
+        accounts.meter.take(ann, 10)
+    assert caught.value.retry_after == 30
+    assert caught.value.limits["x-ratelimit-remaining-requests"] == "0"
+    clock[0] += 29_999
+    with pytest.raises(TooMuch):
+        accounts.meter.take(ann, 10)
+    clock[0] += 2
+    accounts.meter.take(ann, 10)
+
+
+def test_tokens_that_were_not_used_are_given_back(accounts: Accounts, clock: list[int]):
+    ann = key(accounts, tokens_per_minute=100)
+    assert accounts.meter.take(ann, 90)["x-ratelimit-remaining-tokens"] == "10"
+    with pytest.raises(TooMuch, match="100 tokens a minute"):
+        accounts.meter.take(ann, 20)
+    accounts.meter.settle(ann, 90, used=30)
+    assert accounts.meter.take(ann, 70)["x-ratelimit-remaining-tokens"] == "0"
+
+
+def test_more_than_a_minutes_tokens_go_in_when_the_bucket_is_full(
+    accounts: Accounts, clock: list[int]
+):
+    ann = key(accounts, tokens_per_minute=100)
+    accounts.meter.take(ann, 250)
+    accounts.meter.settle(ann, 250, used=250)
+    clock[0] += 60_000  # 150 short, of which 100 came back
+    with pytest.raises(TooMuch) as caught:
+        accounts.meter.take(ann, 1)
+    assert caught.value.retry_after == pytest.approx(30.6)
+
+
+def test_a_refused_request_takes_nothing(accounts: Accounts, clock: list[int]):
+    ann = key(accounts, requests_per_minute=5, tokens_per_minute=10, concurrent=5)
+    accounts.meter.take(ann, 10)
+    for _ in range(3):
+        with pytest.raises(TooMuch, match="tokens"):
+            accounts.meter.take(ann, 10)
+    accounts.meter.settle(ann, 10, used=0)
+    told = accounts.meter.take(ann, 10)
+    assert told["x-ratelimit-remaining-requests"] == "3"
+
+
+def test_so_many_at_once_whichever_program_they_come_through(accounts: Accounts, url: str):
+    ann, bob = key(accounts, concurrent=2), key(accounts, concurrent=1)
+    with Accounts(url) as other:
+        accounts.meter.take(ann, 1)
+        other.meter.take(ann, 1)
+        for meter in (accounts.meter, other.meter):
+            with pytest.raises(TooMuch, match="2 requests answered at once"):
+                meter.take(ann, 1)
+        accounts.meter.take(bob, 1)
+        other.meter.settle(ann, 1, used=1)
+        accounts.meter.take(ann, 1)
+
+
+def test_what_a_dead_program_had_under_way_is_forgotten(
+    accounts: Accounts, url: str, clock: list[int]
+):
+    ann = key(accounts, concurrent=1)
+    with Accounts(url) as dead:
+        dead.meter.take(ann, 1)
+    clock[0] += limits.DEAD_AFTER - 1
+    with pytest.raises(TooMuch):
+        accounts.meter.take(ann, 1)
+    clock[0] += 2
+    accounts.meter.beat()
+    accounts.meter.take(ann, 1)
+    clock[0] += limits.DEAD_AFTER - 1
+    accounts.meter.beat()  # a sign of life keeps what is under way here
+    clock[0] += limits.DEAD_AFTER - 1
+    with pytest.raises(TooMuch):
+        accounts.meter.take(ann, 1)
+
+
+def test_nothing_is_counted_twice_or_lost_when_many_ask_at_once(accounts: Accounts, url: str):
+    ann = key(accounts, requests_per_minute=10, concurrent=50)
+    let_in: list[bool] = []
+
+    def ask(meter: limits.Meter) -> None:
+        for _ in range(8):
+            try:
+                meter.take(ann, 1)
+                let_in.append(True)
+            except TooMuch:
+                let_in.append(False)
+
+    with Accounts(url) as other:
+        threads = [threading.Thread(target=ask, args=(m.meter,)) for m in (accounts, other) * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(let_in) == 32
+    assert sum(let_in) in (10, 11)  # one more if they took over six seconds

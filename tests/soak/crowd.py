@@ -1,0 +1,79 @@
+"""A thousand streaming clients at once: answers, or honest refusals, and nothing left behind."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import aiohttp
+import psutil
+
+from tests.e2e.product import Product
+
+CLIENTS = 1000
+TOKENS = 16
+HONEST = {"200", "429", "503"}
+
+
+def run(product: Product, clients: int = CLIENTS) -> dict[str, Any]:
+    """All clients at once, once; then again, to see whether memory stays where it was."""
+    assert product.process is not None
+    program = psutil.Process(product.process.pid)
+    found: dict[str, Any] = {}
+    for which in ("first", "again"):
+        outcome, seconds, slowest = asyncio.run(crowd(product.url, clients))
+        memory = program.memory_info().rss / 2**20
+        found[which] = {
+            "outcomes": dict(outcome),
+            "seconds": round(seconds, 1),
+            "slowest_page_s": round(slowest, 2),
+            "memory_mib": round(memory),
+            "open_files": program.num_fds(),
+        }
+        print(which, json.dumps(found[which]), flush=True)
+        assert set(outcome) <= HONEST, outcome
+        assert outcome["200"] > 0
+    return found
+
+
+async def crowd(url: str, clients: int) -> tuple[Counter[str], float, float]:
+    """What became of all requests, how long it took, and the slowest look at its health."""
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=600)
+    waits = [0.0]
+
+    async def look(session: aiohttp.ClientSession) -> None:
+        while True:
+            asked = time.monotonic()
+            async with session.get("/healthz") as answer:
+                await answer.read()
+            waits.append(time.monotonic() - asked)
+            await asyncio.sleep(0.2)
+
+    began = time.monotonic()
+    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session:
+        looking = asyncio.create_task(look(session))
+        outcomes = await asyncio.gather(*(_one(session, number) for number in range(clients)))
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+    return Counter(outcomes), time.monotonic() - began, max(waits)
+
+
+async def _one(session: aiohttp.ClientSession, number: int) -> str:
+    """What became of one client's request: a status, or the kind of a failure."""
+    body = {
+        "messages": [{"role": "user", "content": f"Count from {number}."}],
+        "max_tokens": TOKENS,
+        "stream": True,
+    }
+    try:
+        async with session.post("/v1/chat/completions", json=body) as answer:
+            text = await answer.text()
+            if answer.status in (429, 503) and "Retry-After" not in answer.headers:
+                return "refused without Retry-After"
+            if answer.status == 200 and not text.endswith("data: [DONE]\n\n"):
+                return f"broke off: {text[-100:]}"
+            return str(answer.status)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return type(error).__name__

@@ -34,6 +34,8 @@ class Recipe:
     """Rows computed at once; less needs less memory."""
     longest: int = 1024
     """Longest row in tokens, prompt included; longer ones are left out and counted."""
+    drift: float = 0.03
+    """Most by which plain text may become less likely (its perplexity, as a share)."""
     rank: int = 16
     """Rank of the LoRA matrices on every linear layer."""
 

@@ -154,9 +154,11 @@ def _facts(base: Version, story: dict[str, Any]) -> dict[str, Any]:
 
 def _sentence(story: dict[str, Any]) -> str:
     metrics = story["metrics"]
+    kept = metrics.get("kept", 1.0)
+    less = f", {kept:.0%} of it kept" if kept < 1 else ""
     return (
         f"{story['stage']} on {story['rows']} rows ({metrics.get('steps', 0)} steps, loss "
-        f"{metrics.get('loss_first', 0):.3f} to {metrics.get('loss_last', 0):.3f})"
+        f"{metrics.get('loss_first', 0):.3f} to {metrics.get('loss_last', 0):.3f}{less})"
     )
 
 

@@ -25,6 +25,7 @@ from align import speed
 from align.progress import Progress
 from align.recipes import Recipe
 from align.rendering import tokenizer_of
+from align.steady import steadied
 from assistant.errors import AssistantError
 
 MADE = "made"
@@ -74,9 +75,11 @@ def train(
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=last_whole(checkpoints))
     trainer.model.save_pretrained(made / "adapter")
+    check_adapter(made / "adapter")
+    kept = steadied(load(base), base, made / "adapter", recipe.drift)
     merge(base, made / "adapter", out)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return watch.summary()
+    return watch.summary() | {"kept": kept}
 
 
 def arranged(rows: Sequence[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ class Engine(ABC):
                 async with self._asked(path, body, request_id) as response:
                     yield response
                 return
-            async with self.turnstile.turn(caller.owner):
+            async with self.turnstile.turn(caller.party):
                 self.require_ready()
                 salted = {**body, "cache_salt": caller.salt}
                 async with self._asked(path, salted, request_id) as response:

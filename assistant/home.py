@@ -10,6 +10,8 @@ from filelock import FileLock, Timeout
 
 from assistant.errors import AssistantError
 
+SECRET_BYTES = 32
+
 
 @contextmanager
 def claimed(home: Path, address: str) -> Iterator[None]:
@@ -50,10 +52,26 @@ def running_at(home: Path) -> str | None:
 
 def secret(file: Path) -> bytes:
     """The secret in a file, made on first use and readable by its user alone."""
-    if not file.exists():
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(secrets.token_bytes(32))
-            stream.flush()
-            os.fsync(stream.fileno())
-    return file.read_bytes()
+    try:
+        if not file.exists():
+            _make_secret(file)
+        found = file.read_bytes()
+    except OSError as error:
+        raise AssistantError(
+            f"The secret {file} cannot be read or made ({error.strerror}); make its folder "
+            "writable, or set ASSISTANT_SECRET_FILE to another file."
+        ) from None
+    if len(found) < SECRET_BYTES:
+        raise AssistantError(
+            f"The secret {file} is shorter than {SECRET_BYTES} bytes; remove it, so that a new one "
+            "is made."
+        )
+    return found
+
+
+def _make_secret(file: Path) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(secrets.token_bytes(SECRET_BYTES))
+        stream.flush()
+        os.fsync(stream.fileno())

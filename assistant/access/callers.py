@@ -20,6 +20,11 @@ class Caller:
     key: Key | None = None
 
     @property
+    def party(self) -> str:
+        """Who queues as one: everybody with the same key, however many browsers they use."""
+        return self.key.id if self.key else self.owner
+
+    @property
     def trains(self) -> bool:
         """Whether a judgement of theirs is itself consent to train on what it names."""
         return self.key is None or self.key.trains

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from assistant.errors import AssistantError
-from assistant.home import claimed
+from assistant.home import claimed, secret
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from assistant.home import claimed
+from assistant.home import claimed, secret
 with claimed(Path(sys.argv[1]), "http://first"):
     print("held", flush=True)
     time.sleep(60)
@@ -46,3 +46,13 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path):
         claimed(tmp_path / "file" / "home", "x"),
     ):
         pass
+
+
+def test_a_secret_is_made_once_and_what_cannot_be_one_is_refused(tmp_path: Path):
+    file = tmp_path / "secret"
+    assert secret(file) == secret(file)
+    file.write_bytes(b"short")
+    with pytest.raises(AssistantError, match="shorter than 32 bytes"):
+        secret(file)
+    with pytest.raises(AssistantError, match="ASSISTANT_SECRET_FILE"):
+        secret(tmp_path / "nowhere" / "secret")

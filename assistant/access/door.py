@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from assistant.access.accounts import Accounts
 from assistant.access.callers import LOCAL_OWNER, PAGE, Caller
@@ -33,7 +33,7 @@ class Door:
         self._accounts = accounts
         self._secret = secret
         self.free = free
-        self._known: dict[str, tuple[float, object]] = {}
+        self._known: dict[str, tuple[float, asyncio.Future[Any]]] = {}
         self._chores: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -98,15 +98,15 @@ class Door:
         return await self._lately("", self._accounts.keys.exist)
 
     async def _lately(self, name: str, ask: Callable[[], Answer]) -> Answer:
-        """An answer of the database that is a few seconds old at most."""
+        """An answer of the database that is a few seconds old at most; asked once for everybody."""
         now = time.monotonic()
-        found = self._known.get(name)
-        if found is None or found[0] < now:
+        until, asking = self._known.get(name, (0.0, None))
+        if asking is None or until < now or (asking.done() and asking.exception()):
             if len(self._known) > MOST_REMEMBERED:
                 self._known.clear()
-            found = now + REMEMBERED_SECONDS, await asyncio.to_thread(ask)
-            self._known[name] = found
-        return found[1]  # type: ignore[return-value]
+            asking = asyncio.ensure_future(asyncio.to_thread(ask))
+            self._known[name] = now + REMEMBERED_SECONDS, asking
+        return await asyncio.shield(asking)
 
     async def _do_chores(self) -> None:
         beaten = 0.0

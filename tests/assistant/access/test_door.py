@@ -1,0 +1,115 @@
+"""The door: who is let in, asked of the database once for everybody who comes at the same time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from assistant.access import door as doors
+from assistant.access.accounts import Accounts
+from assistant.access.callers import Caller
+from assistant.access.door import Door
+from assistant.access.keys import Limits
+from assistant.errors import StoreError, TooMuch, Unknown
+
+Work = Callable[[Door], Awaitable[None]]
+
+
+def with_door(tmp_path: Path, work: Work, *, free: bool = False) -> None:
+    async def run() -> None:
+        door = Door(Accounts(f"sqlite:///{tmp_path / 'a.db'}"), b"x" * 32, free=free)
+        await door.start()
+        try:
+            await work(door)
+        finally:
+            await door.stop()
+
+    asyncio.run(run())
+
+
+def test_many_who_come_at_once_are_looked_up_once(tmp_path: Path):
+    with Accounts(f"sqlite:///{tmp_path / 'a.db'}") as accounts:
+        _, secret = accounts.keys.create("Ann", ("chat",))
+
+    async def work(door: Door) -> None:
+        looked = []
+        of = door._accounts.keys.of
+        door._accounts.keys.of = lambda s: looked.append(s) or of(s)  # type: ignore[method-assign]
+        callers = await asyncio.gather(*(door.program(secret) for _ in range(50)))
+        assert {caller.owner for caller in callers} == {callers[0].owner}
+        assert looked == [secret]
+
+    with_door(tmp_path, work)
+
+
+def test_a_failure_is_not_remembered(tmp_path: Path):
+    async def work(door: Door) -> None:
+        exist = door._accounts.keys.exist
+        broken = [True]
+
+        def sometimes() -> bool:
+            if broken:
+                broken.pop()
+                raise StoreError("The disk is full.")
+            return exist()
+
+        door._accounts.keys.exist = sometimes  # type: ignore[method-assign]
+        with pytest.raises(StoreError):
+            await door.program(None)
+        assert (await door.program(None)).owner == "local"
+
+    with_door(tmp_path, work, free=True)
+
+
+def test_what_is_known_is_forgotten_before_it_fills_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doors, "MOST_REMEMBERED", 5)
+
+    async def work(door: Door) -> None:
+        for number in range(20):
+            with pytest.raises(Unknown):
+                await door.program(f"sk-assistant-{number}.x")
+        assert len(door._known) <= 7
+
+    with_door(tmp_path, work)
+
+
+def test_a_visit_that_fails_gives_back_what_it_took(tmp_path: Path):
+    with Accounts(f"sqlite:///{tmp_path / 'a.db'}") as accounts:
+        key, secret = accounts.keys.create(
+            "Ann", ("chat",), limits=Limits(tokens_per_minute=100, concurrent=1)
+        )
+
+    async def fail(door: Door, caller: Caller) -> None:
+        async with door.visit(caller, "v1", 90) as used:
+            assert used.headers["x-ratelimit-remaining-tokens"] == "10"
+            with pytest.raises(TooMuch):
+                await door.visit(caller, "v1", 90).__aenter__()
+            raise ValueError("odd")
+
+    async def work(door: Door) -> None:
+        caller = await door.program(secret)
+        for _ in range(3):
+            with pytest.raises(ValueError, match="odd"):
+                await fail(door, caller)
+            await asyncio.sleep(0.1)
+
+    with_door(tmp_path, work)
+    with Accounts(f"sqlite:///{tmp_path / 'a.db'}") as accounts:
+        (row,) = accounts.ledger.read()
+        assert (row["who"], row["requests"], row["unfinished"]) == (key.id, 3, 3)
+
+
+def test_browsers_with_one_key_queue_as_one(tmp_path: Path):
+    with Accounts(f"sqlite:///{tmp_path / 'a.db'}") as accounts:
+        key, _ = accounts.keys.create("Ann", ("chat",))
+
+    async def work(door: Door) -> None:
+        one, other = door.browser("browser_a", key), door.browser("browser_b", key)
+        assert one.party == other.party == key.id
+        assert one.salt != other.salt
+        assert door.browser("browser_a").party == "browser_a"
+
+    with_door(tmp_path, work)

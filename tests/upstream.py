@@ -146,7 +146,8 @@ class Upstream:
 
 
 def _head(body: dict[str, Any], identity: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{identity}", "object": "chat.completion", "model": body["model"]}
+    made = {"id": f"chatcmpl-{identity}", "object": "chat.completion", "created": 1}
+    return made | {"model": body["model"]}
 
 
 def _choice(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:

@@ -28,7 +28,9 @@ def router(calls: Calls, store: FeedbackStore, gate: Gate) -> APIRouter:
     """The route of chat completions; what is kept belongs to its caller."""
     routes = APIRouter()
 
-    @routes.post(PATH, openapi_extra=takes(ChatRequest), responses=gives(ChatCompletion))
+    @routes.post(
+        PATH, openapi_extra=takes(ChatRequest), responses=gives(ChatCompletion, streams=True)
+    )
     async def create(
         request: Request, caller: Annotated[Caller, Depends(gate("chat"))]
     ) -> Response:

@@ -21,7 +21,9 @@ def router(calls: Calls, gate: Gate) -> APIRouter:
     """Routes of plain completions."""
     routes = APIRouter()
 
-    @routes.post(PATH, openapi_extra=takes(TextRequest), responses=gives(TextCompletion))
+    @routes.post(
+        PATH, openapi_extra=takes(TextRequest), responses=gives(TextCompletion, streams=True)
+    )
     async def create(
         request: Request, caller: Annotated[Caller, Depends(gate("chat"))]
     ) -> Response:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Depends
 
 from assistant.api.authorization import Gate
+from assistant.api.openapi import fails
 from assistant.errors import NotServed
 
 PATH = "/v1/moderations"
@@ -12,7 +13,7 @@ def router(gate: Gate) -> APIRouter:
     """The route of moderations."""
     routes = APIRouter()
 
-    @routes.post(PATH, dependencies=[Depends(gate("chat"))])
+    @routes.post(PATH, dependencies=[Depends(gate("chat"))], responses=fails())
     async def create() -> None:
         raise NotServed(
             "No moderation version is registered here. One will be trained by `align safety`, "

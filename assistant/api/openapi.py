@@ -20,10 +20,20 @@ def takes(*forms: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def gives(answer: type[BaseModel], status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """For a route: the body of a success; failures are the same everywhere."""
+def gives(
+    answer: type[BaseModel], status: int = 200, *, streams: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """For a route: the body of a success, which may also come as events, and of failures."""
+    success: dict[str, Any] = {"model": answer}
+    if streams:
+        success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {status: success, **fails()}
+
+
+def fails() -> dict[int | str, dict[str, Any]]:
+    """For a route: the body of failures, which is the same everywhere."""
     failed = {"model": ErrorBody, "description": "What went wrong, and what to do."}
-    return {status: {"model": answer}, "4XX": failed, "5XX": failed}
+    return {"4XX": failed, "5XX": failed}
 
 
 def describe(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:

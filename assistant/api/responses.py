@@ -39,7 +39,9 @@ def router(calls: Calls, store: FeedbackStore, gate: Gate) -> APIRouter:
     working: set[asyncio.Task[None]] = set()
     Asking = Annotated[Caller, Depends(gate("chat"))]  # noqa: N806 - a type
 
-    @routes.post(PATH, openapi_extra=takes(ResponseRequest), responses=gives(MadeResponse))
+    @routes.post(
+        PATH, openapi_extra=takes(ResponseRequest), responses=gives(MadeResponse, streams=True)
+    )
     async def create(request: Request, caller: Asking) -> HttpResponse:
         sent = ResponseRequest.read(await requests.read_object(request))
         before = await asyncio.to_thread(_before, store, caller, sent.previous_response_id)

@@ -49,6 +49,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     from assistant.access.accounts import Accounts
     from assistant.access.door import Door
     from assistant.api import gateway
+    from assistant.api.bounded_http import BoundedHttp
     from assistant.api.observing import Observer, request_log
     from assistant.chat import Chat
     from assistant.feedback.store import FeedbackStore
@@ -89,7 +90,12 @@ def serve(settings: Settings, sock: socket.socket) -> None:
         for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
             # uvicorn drains, then raises the signal again: by then there is nothing left to do.
             signal.signal(asked_to_stop, lambda *_: None)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=settings.drain)
+        config = uvicorn.Config(
+            app,
+            http=BoundedHttp,
+            log_level="warning",
+            timeout_graceful_shutdown=settings.drain,
+        )
         try:
             uvicorn.Server(config).run(sockets=[sock])
         finally:

@@ -2,7 +2,8 @@
 
 AssistantError
 ├── Invalid      what was sent cannot be accepted as it is
-│   └── TooLarge     … because of its size
+│   ├── TooLarge     … because of its size
+│   └── TooSlow      … because it did not come to an end in time
 ├── Unknown      there is no key, or no such key
 ├── Forbidden    the key does not allow this
 ├── NotFound     there is no such thing, or it belongs to someone else
@@ -31,6 +32,10 @@ class Invalid(AssistantError):
 
 class TooLarge(Invalid):
     """What was sent is larger than we read."""
+
+
+class TooSlow(Invalid):
+    """What was sent did not come to an end in time."""
 
 
 class Unknown(AssistantError):

@@ -9,6 +9,8 @@ from typing import Any
 
 import uvicorn
 
+from assistant.api.bounded_http import BoundedHttp
+
 
 @contextlib.contextmanager
 def served(app: Any, port: int = 0) -> Iterator[str]:
@@ -16,7 +18,9 @@ def served(app: Any, port: int = 0) -> Iterator[str]:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app, http=BoundedHttp, log_level="error", timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
         thread.start()

@@ -19,6 +19,7 @@ from assistant.errors import (
     NotServed,
     TooLarge,
     TooMuch,
+    TooSlow,
     Unknown,
 )
 
@@ -31,6 +32,7 @@ TYPES = {
 
 REFUSALS: tuple[tuple[type[AssistantError], int, str | None], ...] = (
     (TooLarge, 413, "request_too_large"),
+    (TooSlow, 408, "request_timeout"),
     (Invalid, 400, None),
     (Unknown, 401, "invalid_api_key"),
     (Forbidden, 403, "insufficient_permissions"),
@@ -60,6 +62,8 @@ def respond(error: AssistantError) -> JSONResponse:
     if isinstance(error, NotServed):
         param, kind = "model", "model_not_found"
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, TooLarge | TooSlow):
+        headers = {"Connection": "close"}  # what is still being sent is not read
     return _response(status, error_body(str(error), status, code, param, kind), headers)
 
 

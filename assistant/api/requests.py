@@ -1,13 +1,15 @@
 """A request's body: one JSON object, of bounded size and depth."""
 
+import asyncio
 import json
 from typing import Any
 
 from fastapi import Request
 
-from assistant.errors import Invalid, TooLarge
+from assistant.errors import Invalid, TooLarge, TooSlow
 
 BODY_BYTES = 4 * 2**20
+BODY_SECONDS = 60
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -15,11 +17,11 @@ async def read_object(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
         # Also keeps other sites' pages out: browsers ask first before sending them JSON.
         raise Invalid("Send the body as JSON, with the header Content-Type: application/json.")
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > BODY_BYTES:
-            raise TooLarge(f"The request is too large; at most {BODY_BYTES} bytes are accepted.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await _whole(request)
+    except TimeoutError:
+        raise TooSlow(f"The request did not arrive within {BODY_SECONDS} s.") from None
     try:
         body = json.loads(raw)
     except RecursionError:
@@ -29,3 +31,12 @@ async def read_object(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")
     return body
+
+
+async def _whole(request: Request) -> bytes:
+    raw = bytearray()
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > BODY_BYTES:
+            raise TooLarge(f"The request is too large; at most {BODY_BYTES} bytes are accepted.")
+    return bytes(raw)

@@ -1,0 +1,75 @@
+"""uvicorn's reading of HTTP, with an end: heads of requests are bounded in bytes and in time."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 * 2**10
+HEAD_SECONDS = 30
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Closes connections whose request line and headers are too large, or do not come to an end.
+
+    uvicorn's faster parser has no such bounds of its own (its slower one bounds bytes).
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head_bytes = 0
+        self._in_head = True
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client came."""
+        super().connection_made(transport)
+        self._begin_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A client left."""
+        self._end_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes came."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES and not self._ends_within(data):
+                self.transport.write(TOO_LARGE)
+                self.transport.close()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request came."""
+        if not self._in_head:
+            self._begin_head()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is whole."""
+        self._end_head()
+        super().on_headers_complete()
+
+    def _ends_within(self, data: bytes) -> bool:
+        """Whether the head ends early enough, and what makes the data long is a body."""
+        before = self._head_bytes - len(data)
+        end = data.find(b"\r\n\r\n")
+        return 0 <= end <= HEAD_BYTES - before
+
+    def _begin_head(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._close)
+
+    def _end_head(self) -> None:
+        self._in_head = False
+        if self._deadline:
+            self._deadline.cancel()
+
+    def _close(self) -> None:
+        self.transport.close()

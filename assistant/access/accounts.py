@@ -1,14 +1,12 @@
 """Keys, limits and usage in one database; opened once by a program."""
 
-from types import TracebackType
-
 from assistant.access.keys import Keys
 from assistant.access.ledger import Ledger
 from assistant.access.limits import Meter
-from assistant.feedback.database import open_database
+from assistant.feedback.database import Opened, open_database
 
 
-class Accounts:
+class Accounts(Opened):
     """Keys are written to last; counts are written fast, and may lose a moment to a power cut."""
 
     def __init__(self, url: str) -> None:
@@ -17,17 +15,6 @@ class Accounts:
         self.keys = Keys(self._lasting)
         self.meter = Meter(self._fast)
         self.ledger = Ledger(self._fast)
-
-    def __enter__(self) -> "Accounts":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the database."""

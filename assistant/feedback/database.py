@@ -4,7 +4,8 @@ import shutil
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import sqlalchemy as sa
 from alembic import command
@@ -16,6 +17,25 @@ from alembic.util.exc import CommandError
 from assistant.errors import StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Opened:
+    """Something over a database that is let go of when the block that opened it is left."""
+
+    def close(self) -> None:
+        """Let go of the database."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def open_database(url: str, *, lasting: bool = True) -> sa.Engine:

@@ -1,19 +1,18 @@
 """The feedback store: one door to everything that is kept of what people said."""
 
 from pathlib import Path
-from types import TracebackType
 
 from assistant.feedback import importing
 from assistant.feedback.comparisons import Comparisons
 from assistant.feedback.completions import Completions
 from assistant.feedback.conversations import Conversations
-from assistant.feedback.database import open_database
+from assistant.feedback.database import Opened, open_database
 from assistant.feedback.judgements import Judgements
 from assistant.feedback.responses import Responses
 from assistant.feedback.rows import Snapshot
 
 
-class FeedbackStore:
+class FeedbackStore(Opened):
     """Conversations, judgements and kept completions in one database.
 
     Every method returns only after its rows are on disk. Methods block; async callers hand them
@@ -30,17 +29,6 @@ class FeedbackStore:
         self.completions = Completions(self._engine, read)
         self.responses = Responses(self._engine, read)
         self.comparisons = Comparisons(self._engine, read)
-
-    def __enter__(self) -> "FeedbackStore":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def snapshot(self) -> Snapshot:
         """Everything that training rows are made from; judgements first, so none is dangling."""

@@ -85,6 +85,9 @@ def _status(desk: Desk) -> Any:
     served = desk.chat.fleet.served()
     status = desk.chat.fleet.status
     if status.state == "ready":
-        return "● " + desk.say("status_ready", name=" / ".join(s.version.name for s in served))
+        names = " / ".join(s.version.name for s in served)
+        waiting = sum(engine.turnstile.queued for engine in desk.chat.fleet.engines)
+        queue = f" · {desk.say('status_waiting', count=waiting)}" if waiting else ""
+        return "● " + desk.say("status_ready", name=names) + queue
     key = "status_failed" if status.state == "failed" else "status_loading"
     return "○ " + desk.say(key, detail=status.detail)

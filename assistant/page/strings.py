@@ -192,6 +192,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "card_hash": ("Content hash", "内容哈希"),
     "card_files": ("Files", "文件"),
     "status_ready": ("**{name}** answers", "**{name}** 正在服务"),
+    "status_waiting": ("{count} waiting", "{count} 个请求在等待"),
     "status_loading": ("Loading: {detail}", "正在加载：{detail}"),
     "status_failed": ("Not available: {detail}", "暂不可用：{detail}"),
     "no_cookie": (

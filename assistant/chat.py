@@ -75,7 +75,6 @@ class Chat:
         async with self.door.visit(
             caller, engines[0].version.name, prompt + sampling.max_tokens
         ) as used:
-            used.prompt_tokens = prompt
             answer, saved = _Answer(engines, turns, asdict(sampling), used), None
             try:
                 async with aclosing(answer.stream(caller)) as texts:
@@ -121,6 +120,7 @@ class _Answer:
         async with AsyncExitStack() as around:
             engine, response = await ask(around, self._engines, asking)
             self._engines = [engine]
+            self._used.prompt_tokens = estimated(turn["content"] for turn in self._turns)
             async for block in blocks(response):
                 if (chunk := payload(block)) is None:
                     continue

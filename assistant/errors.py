@@ -99,4 +99,10 @@ class Unreached(EngineError):
 
 
 class StoreError(AssistantError):
-    """The feedback store cannot be opened, read or written."""
+    """The feedback store cannot be opened, read or written; the sentence is for its operator."""
+
+    @property
+    def told(self) -> str:
+        """What strangers are told: not where the store is."""
+        why = " because its disk is full" if "is full" in str(self) else ""
+        return f"The server's store cannot be used now{why}; nothing of this was stored."

@@ -110,6 +110,10 @@ class Fleet:
             )
         return in_order(serving, talk)
 
+    def names_of_current(self) -> list[str]:
+        """What the current version may be asked by: the alias, and its own name."""
+        return [ALIAS, *(served.version.name for served in self.served()[:1])]
+
     def _main(self) -> Engine:
         """The engine whose version `assistant` names.
 
@@ -181,7 +185,12 @@ class Fleet:
         urls = [url.rstrip("/").removesuffix("/v1") for url in self._settings.engine_url]
 
         async def connect(url: str) -> None:
-            await self._add(RemoteEngine(await self._named_by(url), url))
+            try:
+                name = await self._named_by(url)
+            except EngineError as error:
+                self._prepare(str(error), failed=True)
+                return
+            await self._add(RemoteEngine(name, url))
             self._engines.sort(key=lambda engine: urls.index(engine.url))
 
         await asyncio.gather(*map(connect, urls))

@@ -66,24 +66,32 @@ class LocalEngine(Engine):
 
     async def _supervise(self) -> None:
         while True:
-            started = time.monotonic()
-            self._set("loading", "the engine is loading")
-            self._process = await self._spawn()
-            hung = None
-            if await self._wait_until_ready():
-                self._set("ready", f"ready after {time.monotonic() - started:.0f} s")
-                ready_at = time.monotonic()
-                hung = await self._until_it_ends_or_hangs()
-                steady = time.monotonic() - ready_at > STEADY_SECONDS
-                self.failures = 0 if steady else self.failures
-            if hung:
-                self._set("failed", f"{hung}; it is ended and starts again")
-                self._kill()
-            await self._end_child()  # the child's own children may still run
+            try:
+                why = await self._live()
+            except OSError as error:  # a full disk, say: nothing to log to, or no process to be had
+                why = f"the engine cannot be started ({error.strerror})"
             backoff = min(LONGEST_BACKOFF, 2**self.failures)
             self.failures += 1
-            self._set("failed", f"{hung or self._last_words()}; it starts again in {backoff} s")
+            self._set("failed", f"{why}; it starts again in {backoff} s")
             await asyncio.sleep(backoff)
+
+    async def _live(self) -> str:
+        """One life of a child, from its start to the reason of its end."""
+        started = time.monotonic()
+        self._set("loading", "the engine is loading")
+        self._process = await self._spawn()
+        hung = None
+        if await self._wait_until_ready():
+            self._set("ready", f"ready after {time.monotonic() - started:.0f} s")
+            ready_at = time.monotonic()
+            hung = await self._until_it_ends_or_hangs()
+            steady = time.monotonic() - ready_at > STEADY_SECONDS
+            self.failures = 0 if steady else self.failures
+        if hung:
+            self._set("failed", f"{hung}; it is ended and starts again")
+            self._kill()
+        await self._end_child()  # the child's own children may still run
+        return hung or self._last_words()
 
     async def _wait_until_ready(self) -> bool:
         assert self._process is not None

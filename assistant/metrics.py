@@ -104,11 +104,12 @@ async def _of_engines(engines: Iterable[Engine]) -> list[Metric]:
     merged: dict[str, Metric] = {}
     for engine in engines:
         try:
-            text = await engine.metrics()
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            families = list(text_string_to_metric_families(await engine.metrics()))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             continue  # that it is not well is told by its state
-        for family in text_string_to_metric_families(text):
+        for family in families:
             if family.name.startswith("vllm:"):
-                known = merged.setdefault(family.name, family)
-                known.samples += [] if known is family else family.samples
+                named = [s._replace(labels={**s.labels, "at": engine.url}) for s in family.samples]
+                family.samples = []
+                merged.setdefault(family.name, family).samples += named
     return list(merged.values())

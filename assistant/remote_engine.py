@@ -60,6 +60,8 @@ async def served_by(url: str) -> str:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{url}/v1/models") as response,
         ):
+            if response.status >= 500:  # a proxy before a server that still loads
+                raise EngineError(f"The engine at {url} is not ready yet.", 503)
             return str((await response.json())["data"][0]["id"])
     except (aiohttp.ClientConnectionError, TimeoutError, OSError):
         raise EngineError(f"The engine at {url} does not answer yet.", 503) from None

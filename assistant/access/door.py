@@ -14,7 +14,7 @@ from assistant.access.callers import LOCAL_OWNER, PAGE, Caller
 from assistant.access.keys import Key
 from assistant.access.ledger import Used
 from assistant.access.limits import HEARTBEAT_SECONDS
-from assistant.errors import StoreError, Unknown
+from assistant.errors import Unknown
 
 REMEMBERED_SECONDS = 3  # so long a revoked key may still be let in
 MOST_REMEMBERED = 10_000
@@ -79,13 +79,29 @@ class Door:
         used = Used()
         limited = caller.key if caller.key and caller.key.limits else None
         if limited:
-            used.headers = await asyncio.to_thread(self._accounts.meter.take, limited, tokens)
+            used.headers = await self._take(limited, tokens)
         try:
             yield used
         finally:
             self._accounts.ledger.add(caller.who, version, used)
-            if limited:  # not awaited: a request that was given up must still be settled
-                _in_background(self._accounts.meter.settle, limited, tokens, used.tokens)
+            if limited:
+                self._leave(limited, tokens - used.tokens)
+
+    async def _take(self, key: Key, tokens: int) -> dict[str, str]:
+        """Take from the limits; what is taken for somebody who has left meanwhile goes back."""
+        taking = asyncio.ensure_future(asyncio.to_thread(self._accounts.meter.take, key, tokens))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(
+                lambda taken: None if _failed(taken) else self._leave(key, tokens)
+            )
+            raise
+
+    def _leave(self, key: Key, unused: int) -> None:
+        """Not awaited: a request that was given up must be settled, too."""
+        self._accounts.meter.leave(key, unused)
+        _in_background(self._accounts.meter.settle)
 
     def _caller(self, owner: str, who: str, key: Key | None = None) -> Caller:
         salt = hmac.new(self._secret, f"cache {owner}".encode(), hashlib.sha256).hexdigest()[:32]
@@ -114,19 +130,26 @@ class Door:
             await asyncio.sleep(WRITE_SECONDS)
             try:
                 await asyncio.to_thread(self._accounts.ledger.write)
+                await asyncio.to_thread(self._accounts.meter.settle)
                 if time.monotonic() - beaten > HEARTBEAT_SECONDS:
                     await asyncio.to_thread(self._accounts.meter.beat)
                     beaten = time.monotonic()
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - this loop must outlive whatever it meets
                 logging.getLogger(__name__).warning("Usage is not written now: %s", error)
 
 
-def _in_background(work: Callable[..., None], *arguments: object) -> None:
+def _failed(done: "asyncio.Future[Any]") -> bool:
+    return done.cancelled() or done.exception() is not None
+
+
+def _in_background(work: Callable[[], None]) -> None:
     """Run blocking work in a thread; a failure is logged."""
 
     def done(future: "asyncio.Future[None]") -> None:
-        if not future.cancelled() and (error := future.exception()):
-            logging.getLogger(__name__).warning("Limits are not settled now: %s", error)
+        if _failed(future) and not future.cancelled():
+            logging.getLogger(__name__).warning(
+                "Limits are not settled now: %s", future.exception()
+            )
 
     loop = asyncio.get_running_loop()
-    loop.run_in_executor(None, work, *arguments).add_done_callback(done)
+    loop.run_in_executor(None, work).add_done_callback(done)

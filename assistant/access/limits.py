@@ -6,6 +6,7 @@ per program, so that those of a program that died are forgotten.
 
 import math
 import secrets
+import threading
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -47,11 +48,18 @@ class Bucket:
 
 
 class Meter:
-    """Takes from a key's limits before a request, and gives back what it did not use."""
+    """Takes from a key's limits before a request, and gives back what it did not use.
+
+    How many requests are under way here is known here, and only copied into the database: a write
+    that fails is made good by the next one.
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._program = secrets.token_hex(8)
+        self._here = threading.Lock()
+        self._running: dict[str, int] = {}
+        self._owed: dict[str, tuple[Key, int]] = {}  # tokens to give back, by key
 
     def take(self, key: Key, tokens: int) -> dict[str, str]:
         """Count one request that may use up to `tokens`; returns the headers about limits.
@@ -75,26 +83,59 @@ class Meter:
             for bucket, amount in used:
                 bucket.left -= amount
             self._write(connection, key, requests, filled)
-            self._count(connection, key, 1)
+            self._set(connection, key.id, self._at_work(key) + 1)
+        with self._here:
+            self._running[key.id] = self._running.get(key.id, 0) + 1
         return {k: v for bucket, _ in used for k, v in bucket.headers.items()}
 
-    def settle(self, key: Key, taken: int, used: int) -> None:
-        """The request is over: give back the tokens it did not use."""
+    def leave(self, key: Key, unused: int) -> None:
+        """A request is over, and did not use so many tokens; `settle` tells the database."""
+        with self._here:
+            self._running[key.id] = max(0, self._running.get(key.id, 0) - 1)
+            owed = self._owed.get(key.id, (key, 0))[1]
+            self._owed[key.id] = key, owed + unused
+
+    def settle(self) -> None:
+        """Tell the database of requests that are over; what it is not told now, it is next time."""
+        with self._here:
+            owed, self._owed = self._owed, {}
+        while owed:
+            _, (key, tokens) = owed.popitem()
+            try:
+                self._give_back(key, tokens)
+            except Exception:
+                for left, unused in [(key, tokens), *owed.values()]:
+                    self._owe(left, unused)
+                raise
+
+    def beat(self) -> None:
+        """A sign of life, every few seconds, for what is under way here."""
+        dead = under_way.delete().where(under_way.c.seen_at < now_ms() - DEAD_AFTER)
+        with self._here:
+            running = dict(self._running)
+            self._running = {key_id: count for key_id, count in running.items() if count}
+        with self._engine.begin() as connection:
+            for key_id, count in running.items():
+                self._set(connection, key_id, count)
+            connection.execute(dead)
+
+    def _give_back(self, key: Key, unused: int) -> None:
         with self._engine.begin() as connection:
             self._lock(connection, key)
             requests, tokens = self._buckets(connection, key)
             if tokens:
-                tokens.left = min(tokens.limit, tokens.left + taken - used)
+                tokens.left = min(tokens.limit, tokens.left + unused)
             self._write(connection, key, requests, tokens)
-            self._count(connection, key, -1)
+            self._set(connection, key.id, self._at_work(key))
 
-    def beat(self) -> None:
-        """A sign of life, every few seconds, for what is under way here."""
-        mine = under_way.update().where(under_way.c.program == self._program)
-        dead = under_way.delete().where(under_way.c.seen_at < now_ms() - DEAD_AFTER)
-        with self._engine.begin() as connection:
-            connection.execute(mine.values(seen_at=now_ms()))
-            connection.execute(dead)
+    def _owe(self, key: Key, unused: int) -> None:
+        with self._here:
+            self._owed[key.id] = key, self._owed.get(key.id, (key, 0))[1] + unused
+
+    def _at_work(self, key: Key) -> int:
+        """How many of a key's requests are under way in this program."""
+        with self._here:
+            return self._running.get(key.id, 0)
 
     @staticmethod
     def _lock(connection: sa.Connection, key: Key) -> None:
@@ -138,19 +179,21 @@ class Meter:
     ) -> None:
         if key.limits.concurrent is None:
             return
-        alive = under_way.c.seen_at > now_ms() - DEAD_AFTER
+        others = (under_way.c.program != self._program) & (
+            under_way.c.seen_at > now_ms() - DEAD_AFTER
+        )
         total = sa.select(sa.func.coalesce(sa.func.sum(under_way.c.requests), 0))
-        running = connection.scalar(total.where(under_way.c.key_id == key.id, alive))
-        if running is not None and running >= key.limits.concurrent:
+        elsewhere = connection.scalar(total.where(under_way.c.key_id == key.id, others)) or 0
+        if elsewhere + self._at_work(key) >= key.limits.concurrent:
             raise TooMuch(
                 f"This key may have {key.limits.concurrent} requests answered at once; "
                 "please wait for one of them.",
                 *(1.0, headers),
             )
 
-    def _count(self, connection: sa.Connection, key: Key, change: int) -> None:
-        mine = (under_way.c.key_id == key.id) & (under_way.c.program == self._program)
-        values = {"requests": under_way.c.requests + change, "seen_at": now_ms()}
+    def _set(self, connection: sa.Connection, key_id: str, running: int) -> None:
+        mine = (under_way.c.key_id == key_id) & (under_way.c.program == self._program)
+        values = {"requests": running, "seen_at": now_ms()}
         if not connection.execute(under_way.update().where(mine).values(values)).rowcount:
-            names = {"key_id": key.id, "program": self._program, "seen_at": now_ms()}
-            connection.execute(under_way.insert().values(names | {"requests": max(change, 0)}))
+            names = {"key_id": key_id, "program": self._program}
+            connection.execute(under_way.insert().values(names | values))

@@ -7,6 +7,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 * 2**10
 HEAD_SECONDS = 30
+MESSAGE_SECONDS = 120
+UNSEEN_BYTES = 4 * 2**20
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
@@ -23,6 +25,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._in_head = True
+        self._unseen = 0  # bytes after a head that are in no body
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,6 +46,11 @@ class BoundedHttp(HttpToolsProtocol):
                 self.transport.write(TOO_LARGE)
                 self.transport.close()
                 return
+        else:
+            self._unseen += len(data)
+            if self._unseen > UNSEEN_BYTES:  # trailers, say, which nobody asked for
+                self.transport.close()
+                return
         super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -54,7 +62,19 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head of a request is whole."""
         self._end_head()
+        self._unseen = 0
+        self._deadline = self.loop.call_later(MESSAGE_SECONDS, self._close)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body came, which whoever reads it counts."""
+        self._unseen -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._stop_clock()
+        super().on_message_complete()
 
     def _ends_within(self, data: bytes) -> bool:
         """Whether the head ends early enough, and what makes the data long is a body."""
@@ -63,11 +83,15 @@ class BoundedHttp(HttpToolsProtocol):
         return 0 <= end <= HEAD_BYTES - before
 
     def _begin_head(self) -> None:
+        self._stop_clock()
         self._in_head, self._head_bytes = True, 0
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._close)
 
     def _end_head(self) -> None:
         self._in_head = False
+        self._stop_clock()
+
+    def _stop_clock(self) -> None:
         if self._deadline:
             self._deadline.cancel()
 

@@ -48,6 +48,8 @@ class Call:
     body: dict[str, Any]
     caller: Caller
     used: Used
+    prompt_tokens: int
+    """About how many, until the engine says."""
     request_id: str = field(default_factory=lambda: secrets.token_hex(16))
     """The engine's id is chatcmpl-<this>, or cmpl-<this>."""
     began: float = field(default_factory=time.monotonic)
@@ -69,6 +71,7 @@ class Call:
             asking = Asking(self.path, self.body, self.caller, self.request_id)
             engine, response = await ask(around, self.engines, asking)
             self.engines = [engine]
+            self.used.prompt_tokens = self.prompt_tokens
             yield response
 
     @property
@@ -94,11 +97,11 @@ class Calls:
         engines[0].require_ready()
         visit = self._door.visit(caller, version, asked.expected())
         used = await around.enter_async_context(visit)
-        used.prompt_tokens = estimated(asked.texts())
         note = note_of(request.scope)
         note.version, note.used = version, used
         note.headers.update(used.headers)
-        return Call(request, engines, path, asked.upstream(), caller, used)
+        prompt = estimated(asked.texts())
+        return Call(request, engines, path, asked.upstream(), caller, used, prompt)
 
 
 def _talk(caller: Caller, asked: Asked) -> str:

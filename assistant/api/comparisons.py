@@ -16,7 +16,6 @@ from assistant.api.schemas.comparisons import ComparisonRequest
 from assistant.errors import EngineError
 from assistant.feedback.completions import BY_PEOPLE
 from assistant.feedback.records import Message
-from assistant.fleet import ALIAS
 from assistant.pairs import Pairs
 
 PATH = "/v1/comparisons"
@@ -36,7 +35,7 @@ def router(pairs: Pairs, gate: Gate) -> APIRouter:
     async def create(
         request: Request, caller: Annotated[Caller, Depends(gate("chat"))]
     ) -> JSONResponse:
-        caller.require_version(ALIAS)
+        caller.require_version(*pairs.chat.fleet.names_of_current())
         asked = ComparisonRequest.read(await requests.read_object(request))
         pairs.chat.require_ready()
         return JSONResponse(

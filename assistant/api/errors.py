@@ -1,5 +1,6 @@
 """Every error of the API in the shape the official clients parse."""
 
+import logging
 import math
 from typing import Any
 
@@ -17,6 +18,7 @@ from assistant.errors import (
     NotFound,
     NotReady,
     NotServed,
+    StoreError,
     TooLarge,
     TooMuch,
     TooSlow,
@@ -55,6 +57,10 @@ def respond(error: AssistantError) -> JSONResponse:
         return _later(error)
     if isinstance(error, EngineError):
         return _engine_response(error)
+    if isinstance(error, StoreError):
+        logging.getLogger(__name__).error("%s", error)
+        body = error_body(error.told, 503, "store_unavailable")
+        return _response(503, body, {"Retry-After": "5"})
     known = ((status, code) for kind, status, code in REFUSALS if isinstance(error, kind))
     status, code = next(known, (500, None))
     param = error.param if isinstance(error, Invalid) else None

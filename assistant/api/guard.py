@@ -1,6 +1,6 @@
 """Keeps other websites from using a program in the name of who visits them."""
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -33,9 +33,17 @@ class Guard:
     def _complaint(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._loopback and urlsplit(f"//{host}").hostname not in LOOPBACK:
+        if self._loopback and _parts(f"//{host}").hostname not in LOOPBACK:
             return f"The host {host!r} is not served here; use http://127.0.0.1."
         origin = headers.get("origin")
-        if origin and scope["method"] not in SAFE_METHODS and urlsplit(origin).netloc != host:
+        if origin and scope["method"] not in SAFE_METHODS and _parts(origin).netloc != host:
             return f"Requests from the page {origin} are not accepted here."
         return None
+
+
+def _parts(address: str) -> SplitResult:
+    """The parts of an address; nothing at all of one that is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")

@@ -1,14 +1,16 @@
 """Passing an engine's answer on: whole or streamed, and never for a client that has gone."""
 
 import asyncio
+import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, TypeVar
 
 import aiohttp
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Send
 
 from assistant import sse
 from assistant.access.ledger import Used
@@ -33,6 +35,25 @@ OnBlock = Callable[[bytes], bytes | None]
 OnEnd = Callable[[], Awaitable[None]]
 
 
+class EventStream(StreamingResponse):
+    """Server-sent events; whatever ends it, its generator is closed then and there."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+        super().__init__(events, headers=STREAM_HEADERS)
+        self._events = events
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the events; a client that does not read them is left."""
+        try:
+            await super().stream_response(send)
+        except OSError as error:
+            logging.getLogger(__name__).info("A stream was ended: %s", error)
+        finally:
+            await self._events.aclose()
+
+
 async def whole(call: Call) -> dict[str, Any]:
     """The engine's full answer in OpenAI's fields; given up when the client disconnects."""
 
@@ -54,7 +75,7 @@ async def stream(
     usage_wanted: bool,
     on_block: OnBlock | None = None,
     on_end: OnEnd | None = None,
-) -> StreamingResponse:
+) -> EventStream:
     """Relay the engine's events; refusals raise before the first byte is sent.
 
     What is `around` the call ends with the stream. `on_block` sees each event and returns what the
@@ -75,7 +96,7 @@ async def stream(
         return None if chunk.get("choices") == [] and not usage_wanted else shown(block_seen)
 
     events = _events(around.pop_all(), response, passed, on_end, call.used)
-    return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+    return EventStream(events)
 
 
 def _unchanged(block: bytes | None) -> bytes | None:
@@ -114,7 +135,7 @@ async def _events(
     on_block: OnBlock,
     on_end: OnEnd | None,
     used: Used,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     async with stack:
         try:
             async with aclosing(sse.blocks(response)) as blocks:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import aiohttp
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from fastapi.responses import Response as HttpResponse
 
 from assistant import sse
@@ -18,12 +18,12 @@ from assistant.api.authorization import Gate
 from assistant.api.calls import Call, Calls
 from assistant.api.chat_completions import PATH as ENGINE_PATH
 from assistant.api.openapi import gives, takes
-from assistant.api.relay import STREAM_HEADERS, while_connected
+from assistant.api.relay import EventStream, while_connected
 from assistant.api.response_events import Making, begun
 from assistant.api.schemas.answers import DeletedResponse, MadeResponse
 from assistant.api.schemas.responses import AskedResponse, ResponseRequest
 from assistant.chat import origin
-from assistant.errors import AssistantError, EngineError, Invalid
+from assistant.errors import AssistantError, EngineError, Invalid, StoreError
 from assistant.feedback.completions import Choice
 from assistant.feedback.store import FeedbackStore
 
@@ -58,10 +58,7 @@ def router(calls: Calls, store: FeedbackStore, gate: Gate) -> APIRouter:
             answering = around.enter_async_context(call.post())
             answer = await while_connected(request, answering)
             if sent.stream:
-                events = made.streamed(around.pop_all(), answer)
-                return StreamingResponse(
-                    events, media_type="text/event-stream", headers=STREAM_HEADERS
-                )
+                return EventStream(made.streamed(around.pop_all(), answer))
             await while_connected(request, made.whole(answer))
         return JSONResponse(made.response)
 
@@ -139,10 +136,16 @@ class _Made:
         work = asyncio.create_task(self._work(around))
         while not work.done():
             await asyncio.wait({work}, timeout=LOOK_SECONDS)
-            wanted = self._store.responses.unfinished
-            if not work.done() and not await asyncio.to_thread(wanted, self.response["id"]):
+            if not work.done() and not await self._wanted():
                 work.cancel()
         await asyncio.gather(work, return_exceptions=True)
+
+    async def _wanted(self) -> bool:
+        try:
+            unfinished = self._store.responses.unfinished
+            return await asyncio.to_thread(unfinished, self.response["id"])
+        except StoreError:  # it is looked at again
+            return True
 
     async def _work(self, around: AsyncExitStack) -> None:
         async with around:

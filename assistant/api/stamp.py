@@ -1,15 +1,19 @@
 """What every answer of the API carries: an id to ask about, and how long it took."""
 
+import asyncio
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assistant.api.errors import error_body
 from assistant.api.notes import NOTE, Note
 from assistant.api.observing import Observer
 
 API = "/v1/"
 VERSION = "2020-10-01"  # of OpenAI's API, as its own server says
+SEND_SECONDS = 60  # for a client to read a piece of its answer
 SLASHES = re.compile("/{2,}")
 
 
@@ -37,10 +41,20 @@ class Stamp:
                 headers["openai-processing-ms"] = str(round(note.answering_after * 1000))
                 headers["openai-version"] = VERSION
                 headers.update(note.headers)
-            await send(message)
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send(message)
+            except TimeoutError:  # it holds a place that others wait for
+                raise OSError("The client does not read its answer.") from None
 
         with self._observer.request(note, Headers(scope=scope)):
             try:
                 await self._app(scope, receive, stamped)
+            except Exception:
+                if note.answering_after is None:
+                    body = error_body("The server failed; its log says why.", 500)
+                    await JSONResponse(body, 500)(scope, receive, stamped)
+                note.status = 500
+                raise
             finally:
                 note.route = getattr(scope.get("route"), "path", "")

@@ -3,10 +3,10 @@
 import hashlib
 import hmac
 import secrets
-from http.cookies import SimpleCookie
 
 from itsdangerous import BadSignature, Signer
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "assistant_browser"
@@ -65,5 +65,4 @@ class CookieMiddleware:
 
 
 def _cookie(scope: Scope) -> str | None:
-    jar: SimpleCookie = SimpleCookie(Headers(scope=scope).get("cookie", ""))
-    return jar[COOKIE].value if COOKIE in jar else None
+    return HTTPConnection(scope).cookies.get(COOKIE)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assistant.access.door import Door
 from assistant.access.keys import Key
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, StoreError
 from assistant.page.identity import YEAR
 from assistant.page.strings import preferred, words
 
@@ -66,7 +66,12 @@ class PageGate:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        if await self._signed_in.key(connection):
+        try:
+            key = await self._signed_in.key(connection)
+        except StoreError as error:
+            await PlainTextResponse(error.told, 503)(scope, receive, send)
+            return
+        if key:
             await self._app(scope, receive, send)
             return
         answer: Response = PlainTextResponse("Sign in first, at /sign-in.", 401)
@@ -88,6 +93,8 @@ def mount(app: FastAPI, door: Door, signed_in: SignedIn) -> None:
         try:
             caller = await door.program(await _sent_key(request))
             caller.require("chat")
+        except StoreError as error:
+            return _form(request, error.told)
         except AssistantError as error:
             return _form(request, str(error))
         assert caller.key is not None  # without keys there is no gate

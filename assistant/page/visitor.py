@@ -79,6 +79,8 @@ class Desk:
         caller = self.services.pairs.chat.door.browser(self.owner(request), key)
         try:
             caller.require(scope)
+            if scope == "chat":
+                caller.require_version(*self.chat.fleet.names_of_current())
         except AssistantError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return caller

@@ -14,11 +14,18 @@ SCHEMA_DEPTH = 32
 
 
 def _small(schema: dict[str, Any]) -> dict[str, Any]:
-    if _deeper(schema, SCHEMA_DEPTH) or len(json.dumps(schema)) > SCHEMA_BYTES:
+    if _deeper(schema, SCHEMA_DEPTH) or _bytes(schema) > SCHEMA_BYTES:
         raise ValueError(
             f"a schema may have {SCHEMA_BYTES // 1024} KiB and {SCHEMA_DEPTH} levels at most."
         )
     return schema
+
+
+def _bytes(schema: dict[str, Any]) -> int:
+    try:
+        return len(json.dumps(schema, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        raise ValueError("holds half a character, which is no text.") from None
 
 
 def _deeper(value: Any, levels: int) -> bool:

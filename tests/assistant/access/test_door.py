@@ -1,6 +1,7 @@
 """The door: who is let in, asked of the database once for everybody who comes at the same time."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -111,5 +112,30 @@ def test_browsers_with_one_key_queue_as_one(tmp_path: Path):
         assert one.party == other.party == key.id
         assert one.salt != other.salt
         assert door.browser("browser_a").party == "browser_a"
+
+    with_door(tmp_path, work)
+
+
+def test_who_leaves_while_something_is_taken_gives_it_back(tmp_path: Path):
+    with Accounts(f"sqlite:///{tmp_path / 'a.db'}") as accounts:
+        key, _ = accounts.keys.create("Ann", ("chat",), limits=Limits(concurrent=1))
+
+    async def work(door: Door) -> None:
+        caller = door.browser("browser_a", key)
+        take = door._accounts.meter.take
+
+        def slowly(*given: object) -> dict[str, str]:
+            time.sleep(0.2)
+            return take(*given)  # type: ignore[arg-type]
+
+        door._accounts.meter.take = slowly  # type: ignore[method-assign]
+        entering = asyncio.create_task(door.visit(caller, "v1", 10).__aenter__())
+        await asyncio.sleep(0.05)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        await asyncio.sleep(0.5)
+        async with door.visit(caller, "v1", 10):
+            pass
 
     with_door(tmp_path, work)

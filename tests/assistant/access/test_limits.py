@@ -23,6 +23,12 @@ def key(accounts: Accounts, **limited: int) -> Key:
     return accounts.keys.create("Ann", ("chat",), limits=Limits(**limited))[0]
 
 
+def over(accounts: Accounts, key: Key, unused: int) -> None:
+    """A request ends."""
+    accounts.meter.leave(key, unused)
+    accounts.meter.settle()
+
+
 def test_requests_a_minute_fill_up_evenly(accounts: Accounts, clock: list[int]):
     ann = key(accounts, requests_per_minute=2)
     told = accounts.meter.take(ann, 10)
@@ -46,7 +52,7 @@ def test_tokens_that_were_not_used_are_given_back(accounts: Accounts, clock: lis
     assert accounts.meter.take(ann, 90)["x-ratelimit-remaining-tokens"] == "10"
     with pytest.raises(TooMuch, match="100 tokens a minute"):
         accounts.meter.take(ann, 20)
-    accounts.meter.settle(ann, 90, used=30)
+    over(accounts, ann, 60)
     assert accounts.meter.take(ann, 70)["x-ratelimit-remaining-tokens"] == "0"
 
 
@@ -55,7 +61,7 @@ def test_more_than_a_minutes_tokens_go_in_when_the_bucket_is_full(
 ):
     ann = key(accounts, tokens_per_minute=100)
     accounts.meter.take(ann, 250)
-    accounts.meter.settle(ann, 250, used=250)
+    over(accounts, ann, 0)
     clock[0] += 60_000  # 150 short, of which 100 came back
     with pytest.raises(TooMuch) as caught:
         accounts.meter.take(ann, 1)
@@ -68,7 +74,7 @@ def test_a_refused_request_takes_nothing(accounts: Accounts, clock: list[int]):
     for _ in range(3):
         with pytest.raises(TooMuch, match="tokens"):
             accounts.meter.take(ann, 10)
-    accounts.meter.settle(ann, 10, used=0)
+    over(accounts, ann, 10)
     told = accounts.meter.take(ann, 10)
     assert told["x-ratelimit-remaining-requests"] == "3"
 
@@ -82,7 +88,7 @@ def test_so_many_at_once_whichever_program_they_come_through(accounts: Accounts,
             with pytest.raises(TooMuch, match="2 requests answered at once"):
                 meter.take(ann, 1)
         accounts.meter.take(bob, 1)
-        other.meter.settle(ann, 1, used=1)
+        over(other, ann, 0)
         accounts.meter.take(ann, 1)
 
 
@@ -125,3 +131,40 @@ def test_nothing_is_counted_twice_or_lost_when_many_ask_at_once(accounts: Accoun
             thread.join()
     assert len(let_in) == 32
     assert sum(let_in) in (10, 11)  # one more if they took over six seconds
+
+
+def test_what_could_not_be_written_is_made_good(
+    accounts: Accounts, clock: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    ann = key(accounts, concurrent=2, tokens_per_minute=100)
+    for _ in range(2):
+        accounts.meter.take(ann, 50)
+    with monkeypatch.context() as down:
+        down.setattr(accounts.meter, "_buckets", lambda *_: 1 / 0)
+        for _ in range(2):
+            accounts.meter.leave(ann, 50)
+            with pytest.raises(ZeroDivisionError):
+                accounts.meter.settle()
+    accounts.meter.settle()
+    assert accounts.meter.take(ann, 100)["x-ratelimit-remaining-tokens"] == "0"
+    accounts.meter.leave(ann, 100)
+    accounts.meter.beat()
+    accounts.meter.settle()
+    accounts.meter.take(ann, 100)
+
+
+def test_a_row_that_somebody_removed_is_written_again(
+    accounts: Accounts, url: str, clock: list[int]
+):
+    ann = key(accounts, concurrent=1)
+    accounts.meter.take(ann, 1)
+    clock[0] += limits.DEAD_AFTER + 1  # this program stalled, and was taken for dead
+    with Accounts(url) as other:
+        other.meter.beat()
+        accounts.meter.beat()
+        with pytest.raises(TooMuch):
+            other.meter.take(ann, 1)
+        over(accounts, ann, 0)
+        other.meter.take(ann, 1)
+        with pytest.raises(TooMuch):
+            accounts.meter.take(ann, 1)

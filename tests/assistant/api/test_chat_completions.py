@@ -20,7 +20,7 @@ def says(text: str, **more: object) -> dict[str, object]:
 
 def test_only_openais_fields_come_back(api: Api):
     answer = api.post(PATH, says("hi")).json()
-    assert set(answer) == {"id", "object", "model", "choices", "usage"}
+    assert set(answer) == {"id", "object", "created", "model", "choices", "usage"}
     assert answer["choices"] == [
         {
             "index": 0,
@@ -66,7 +66,7 @@ def test_streams_hold_only_openais_fields_unless_asked_for_more(api: Api, store:
         return [json.loads(line[6:]) for line in lines if line and line != "data: [DONE]"]
 
     plain = chunks()
-    assert all(set(c) == {"id", "object", "model", "choices"} for c in plain)
+    assert all(set(c) == {"id", "object", "created", "model", "choices"} for c in plain)
     assert all(set(c["choices"][0]) == {"index", "delta", "finish_reason"} for c in plain)
     assert plain[0]["choices"][0]["delta"]["content"] == told
     assert plain[-1]["choices"][0]["finish_reason"] == "stop"

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from assistant.api import bounded_http, requests
+from assistant.api import bounded_http, requests, stamp
 from tests.assistant.api.conftest import Api
+from tests.serving import eventually
 
 CHAT = "/v1/chat/completions"
 ASKED = {"messages": [{"role": "user", "content": "hi"}]}
@@ -174,3 +175,39 @@ def test_headers_that_pretend_change_nothing(api: Api, headers: dict[str, str]):
     answered = api.post(CHAT, ASKED, headers=headers)
     assert answered.status_code == 200
     assert answered.headers["x-request-id"].startswith("req_")
+
+
+def test_trailers_without_end_are_cut_off(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bounded_http, "UNSEEN_BYTES", 100_000)
+    head = b"POST /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head += b"0\r\n"
+    sent = 0
+    with connection(api) as opened, contextlib.suppress(ConnectionError):
+        opened.sendall(head)
+        for _ in range(1000):
+            opened.sendall(b"a: " + b"b" * 10_000 + b"\r\n")
+            sent += 10_000
+            time.sleep(0.001)
+    assert sent < 5_000_000
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://["}, {"Cookie": "a/b=1; x@y=2"}])
+def test_headers_that_cannot_be_read_are_no_failure(api: Api, headers: dict[str, str]):
+    answered = api.post(CHAT, ASKED, headers=headers)
+    assert answered.status_code == (403 if "Origin" in headers else 200)
+
+
+def test_who_does_not_read_the_answer_loses_the_place(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stamp, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(api.upstream, "words", ["x" * 100_000] * 400)
+    asked = json.dumps(ASKED | {"stream": True}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(asked)}\r\n\r\n"
+    )
+    turnstile = api.fleet.engine().turnstile
+    with connection(api) as opened:
+        opened.sendall(head.encode() + asked)
+        assert eventually(lambda: turnstile.inside == 1)
+        assert eventually(lambda: turnstile.inside == 0)
+    assert eventually(lambda: api.upstream.running == 0)

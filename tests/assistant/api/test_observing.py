@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assistant.errors import Invalid
+from assistant.errors import Invalid, StoreError
 from assistant.tracing import Tracing, endpoint
 from tests.assistant.api.conftest import Api, gateway_over, running
 from tests.serving import eventually, served
@@ -56,7 +56,8 @@ def test_numbers_of_requests_tokens_and_engines(own: Api):
     assert found["assistant_answer_ends_seconds_count", CHAT] == 2
     assert found["assistant_engines", "ready", "tiny"] == 1
     assert found["assistant_engines", "failed", "tiny"] == 0
-    assert found["vllm:generation_tokens_total", "tiny"] == 3
+    engine = own.fleet.engine().url
+    assert found["vllm:generation_tokens_total", engine, "tiny"] == 3
     assert SECRET not in own.get("/metrics").text
 
 
@@ -88,6 +89,30 @@ def test_who_leaves_early_is_noted_as_such(own: Api, tmp_path: Path):
         own.post(CHAT, stall, timeout=0.3)
     assert eventually(lambda: len(lines(tmp_path)) == 1)
     assert lines(tmp_path)[0]["status"] == 499
+
+
+def test_a_failure_of_our_own_is_told_counted_and_has_an_id(
+    own: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(own.fleet, "served", lambda: 1 / 0)
+    failed = own.get("/v1/models")
+    assert failed.status_code == 500
+    assert failed.json()["error"]["type"] == "server_error"
+    assert failed.headers["x-request-id"].startswith("req_")
+    assert eventually(lambda: [line["status"] for line in lines(tmp_path)] == [500])
+
+
+def test_a_store_that_is_down_is_a_503_that_does_not_say_where_it_is(
+    own: Api, monkeypatch: pytest.MonkeyPatch
+):
+    def down(*_: object) -> None:
+        raise StoreError("The feedback store postgresql://db.internal/x is full of trouble.")
+
+    monkeypatch.setattr(own.store.completions, "page", down)
+    refused = own.get(CHAT)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert "internal" not in refused.text
+    assert refused.json()["error"]["code"] == "store_unavailable"
 
 
 class Collector:

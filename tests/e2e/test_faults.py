@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.e2e.browsing import ANSWER_MS, ask, button, rows
-from tests.e2e.product import ROOT, Product, running
+from tests.e2e.product import ROOT, Product, free_port, running
 from tests.serving import eventually
 
 QUESTION = [{"role": "user", "content": "Name three colors."}]
@@ -125,32 +126,33 @@ def test_every_acknowledged_judgement_survives_a_killed_app(own: Product):
 
 def test_a_thumb_that_was_noted_survives_a_killed_app(own: Product, browser: Browser):
     own.wait_until_ready()
-    page = browser.new_context(locale="en-US").new_page()
-    page.goto(own.url)
-    ask(page, "Name three colors.")
-    said = page.locator("#chat .bot.message").inner_text()
-    button(page, "Dislike").click()
-    expect(page.locator("#judging")).to_contain_text("Noted")
-    own.kill()
-    own.start()
-    own.wait_for_page()
-    assert rows(own, "select choice from judgement order by seq desc limit 1") == [("down",)]
-    page.goto(own.url)
-    expect(page.locator("#chat .bot.message")).to_have_text(said, use_inner_text=True)
-    question = page.locator("#question textarea")
-    question.fill("Are you there?")
-    question.press("Enter")
-    expect(page.get_by_text("is not ready").first).to_be_visible()
-    expect(question).to_have_value("Are you there?")  # nothing typed is lost
-    own.wait_until_ready()
-    question.press("Enter")
-    expect(page.locator("#chat .bot.message")).to_have_count(2, timeout=ANSWER_MS)
-    page.context.close()
+    with closing(browser.new_context(locale="en-US")) as context:
+        page = context.new_page()
+        page.goto(own.url)
+        ask(page, "Name three colors.")
+        said = page.locator("#chat .bot.message").inner_text()
+        button(page, "Dislike").click()
+        expect(page.locator("#judging")).to_contain_text("Noted")
+        own.kill()
+        page.goto("about:blank")  # an open page would reload itself just when we come back
+        own.start()
+        own.wait_for_page()
+        assert rows(own, "select choice from judgement order by seq desc limit 1") == [("down",)]
+        page.goto(own.url)
+        expect(page.locator("#chat .bot.message")).to_have_text(said, use_inner_text=True)
+        question = page.locator("#question textarea")
+        question.fill("Are you there?")
+        question.press("Enter")
+        expect(page.get_by_text("is not ready").first).to_be_visible()
+        expect(question).to_have_value("Are you there?")  # nothing typed is lost
+        own.wait_until_ready()
+        question.press("Enter")
+        expect(page.locator("#chat .bot.message")).to_have_count(2, timeout=ANSWER_MS)
 
 
 def test_a_second_instance_on_the_same_home_is_refused(own: Product):
     own.wait_for_page()
-    run = run_app(ASSISTANT_HOME=str(own.home), ASSISTANT_PORT="0" + str(own.port + 1))
+    run = run_app(ASSISTANT_HOME=str(own.home), ASSISTANT_PORT="0" + str(free_port()))
     assert own.url in one_sentence(run)
 
 

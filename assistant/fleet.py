@@ -75,22 +75,20 @@ class Fleet:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """Every engine that runs, the main version's first."""
+        """Every engine that runs, those that finish their last answers at the end."""
         return (*self._engines, *self._leaving)
 
     def served(self) -> list[Served]:
         """Every version being served, the main one first."""
         if not self._engines:
             return []
-        main = self._main()
-        engines = [main, *(engine for engine in self._engines if engine is not main)]
-        first_of = {engine.version.name: engine for engine in reversed(in_order(engines))}
-        names = dict.fromkeys(engine.version.name for engine in engines)
-        return [Served(first_of[name].version, first_of[name].status) for name in names]
+        names = [self._main().version.name, *(engine.version.name for engine in self._engines)]
+        firsts = [in_order(self._of(name))[0] for name in dict.fromkeys(names)]
+        return [Served(engine.version, engine.status) for engine in firsts]
 
-    def engine(self, model: str = ALIAS, talk: str = "") -> Engine:
+    def engine(self, model: str = ALIAS) -> Engine:
         """The engine that is asked first; see `engines_of`."""
-        return self.engines_of(model, talk)[0]
+        return self.engines_of(model)[0]
 
     def engines_of(self, model: str = ALIAS, talk: str = "") -> list[Engine]:
         """The engines serving `model`, in the order in which to ask them about a conversation.
@@ -101,7 +99,7 @@ class Fleet:
             raise NotReady(f"The model is not ready: {self._preparing.detail}.")
         main = self._main()
         name = main.version.name if model == ALIAS else model
-        serving = [engine for engine in self._engines if engine.version.name == name]
+        serving = self._of(name)
         if not serving:
             names = ", ".join(served.version.name for served in self.served())
             raise NotServed(
@@ -109,6 +107,9 @@ class Fleet:
                 f"{main.version.name}), {names}."
             )
         return in_order(serving, talk)
+
+    def _of(self, name: str) -> list[Engine]:
+        return [engine for engine in self._engines if engine.version.name == name]
 
     def names_of_current(self) -> list[str]:
         """What the current version may be asked by: the alias, and its own name."""

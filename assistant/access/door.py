@@ -14,7 +14,7 @@ from assistant.access.callers import LOCAL_OWNER, PAGE, Caller
 from assistant.access.keys import Key
 from assistant.access.ledger import Used
 from assistant.access.limits import HEARTBEAT_SECONDS
-from assistant.errors import Unknown
+from assistant.errors import StoreError, Unknown
 
 REMEMBERED_SECONDS = 3  # so long a revoked key may still be let in
 MOST_REMEMBERED = 10_000
@@ -45,7 +45,11 @@ class Door:
         if self._chores:
             self._chores.cancel()
             await asyncio.gather(self._chores, return_exceptions=True)
-        await asyncio.to_thread(self._accounts.ledger.write)
+        try:
+            await asyncio.to_thread(self._accounts.meter.settle)
+            await asyncio.to_thread(self._accounts.ledger.write)
+        except StoreError as error:
+            logging.getLogger(__name__).error("The last second of usage is lost: %s", error)
         self._accounts.close()
 
     async def program(self, secret: str | None) -> Caller:
@@ -117,7 +121,7 @@ class Door:
         """An answer of the database that is a few seconds old at most; asked once for everybody."""
         now = time.monotonic()
         until, asking = self._known.get(name, (0.0, None))
-        if asking is None or until < now or (asking.done() and asking.exception()):
+        if asking is None or until < now or (asking.done() and _failed(asking)):
             if len(self._known) > MOST_REMEMBERED:
                 self._known.clear()
             asking = asyncio.ensure_future(asyncio.to_thread(ask))

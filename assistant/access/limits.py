@@ -7,6 +7,8 @@ per program, so that those of a program that died are forgotten.
 import math
 import secrets
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -67,7 +69,7 @@ class Meter:
         Raises TooMuch, with nothing taken. A request for more tokens than a minute's is let in
         when the bucket is full.
         """
-        with self._engine.begin() as connection:
+        with self._counted(key) as count, self._engine.begin() as connection:
             self._lock(connection, key)
             requests, filled = self._buckets(connection, key)
             used = [(b, a) for b, a in ((requests, 1), (filled, tokens)) if b]
@@ -83,17 +85,14 @@ class Meter:
             for bucket, amount in used:
                 bucket.left -= amount
             self._write(connection, key, requests, filled)
-            self._set(connection, key.id, self._at_work(key) + 1)
-        with self._here:
-            self._running[key.id] = self._running.get(key.id, 0) + 1
+            count()  # before the lock is let go, or two would take the last place
+            self._set(connection, key.id, self._at_work(key))
         return {k: v for bucket, _ in used for k, v in bucket.headers.items()}
 
     def leave(self, key: Key, unused: int) -> None:
         """A request is over, and did not use so many tokens; `settle` tells the database."""
-        with self._here:
-            self._running[key.id] = max(0, self._running.get(key.id, 0) - 1)
-            owed = self._owed.get(key.id, (key, 0))[1]
-            self._owed[key.id] = key, owed + unused
+        self._change(key, -1)
+        self._owe(key, unused)
 
     def settle(self) -> None:
         """Tell the database of requests that are over; what it is not told now, it is next time."""
@@ -131,6 +130,27 @@ class Meter:
     def _owe(self, key: Key, unused: int) -> None:
         with self._here:
             self._owed[key.id] = key, self._owed.get(key.id, (key, 0))[1] + unused
+
+    def _change(self, key: Key, by: int) -> None:
+        with self._here:
+            self._running[key.id] = self._running.get(key.id, 0) + by
+
+    @contextmanager
+    def _counted(self, key: Key) -> Iterator[Callable[[], None]]:
+        """Gives a function that counts a request; not counted after all where the block fails."""
+        counted = False
+
+        def count() -> None:
+            nonlocal counted
+            self._change(key, 1)
+            counted = True
+
+        try:
+            yield count
+        except BaseException:
+            if counted:
+                self._change(key, -1)
+            raise
 
     def _at_work(self, key: Key) -> int:
         """How many of a key's requests are under way in this program."""

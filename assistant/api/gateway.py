@@ -36,6 +36,7 @@ BODIES = (ChatRequest, Labels, TextRequest, ResponseRequest, ComparisonRequest, 
 
 def build(pairs: Pairs, rollout: Rollout, observer: Observer) -> FastAPI:
     """The API over the engines and the store behind `pairs`; engines start and stop with it."""
+    background = responses.Background()
     fleet, store, door = pairs.chat.fleet, pairs.chat.store, pairs.chat.door
 
     @asynccontextmanager
@@ -47,6 +48,7 @@ def build(pairs: Pairs, rollout: Rollout, observer: Observer) -> FastAPI:
             yield
         finally:
             await rollout.stop()
+            await background.stop()
             await fleet.stop()
             await door.stop()
             store.close()
@@ -61,7 +63,7 @@ def build(pairs: Pairs, rollout: Rollout, observer: Observer) -> FastAPI:
     app.include_router(models.router(fleet, gate))
     app.include_router(chat_completions.router(calls, store, gate))
     app.include_router(kept.router(store, gate))
-    app.include_router(responses.router(calls, store, gate))
+    app.include_router(responses.router(calls, store, gate, background))
     app.include_router(completions.router(calls, gate))
     app.include_router(moderations.router(gate))
     app.include_router(comparisons.router(pairs, gate))

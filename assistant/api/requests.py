@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import Request
 
-from assistant.errors import Invalid, TooLarge, TooSlow
+from assistant.bodies import at_most
+from assistant.errors import Invalid, TooSlow
 
 BODY_BYTES = 4 * 2**20
 BODY_SECONDS = 60
@@ -19,7 +20,7 @@ async def read_object(request: Request) -> dict[str, Any]:
         raise Invalid("Send the body as JSON, with the header Content-Type: application/json.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            raw = await _whole(request)
+            raw = await at_most(BODY_BYTES, request.stream())
     except TimeoutError:
         raise TooSlow(f"The request did not arrive within {BODY_SECONDS} s.") from None
     try:
@@ -31,12 +32,3 @@ async def read_object(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")
     return body
-
-
-async def _whole(request: Request) -> bytes:
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > BODY_BYTES:
-            raise TooLarge(f"The request is too large; at most {BODY_BYTES} bytes are accepted.")
-    return bytes(raw)

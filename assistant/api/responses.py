@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from assistant.api.schemas.responses import AskedResponse, ResponseRequest
 from assistant.chat import origin
 from assistant.errors import AssistantError, EngineError, Invalid, StoreError
 from assistant.feedback.completions import Choice
+from assistant.feedback.responses import LOST
 from assistant.feedback.store import FeedbackStore
 
 PATH = "/v1/responses"
@@ -33,10 +34,29 @@ SURFACE = "api"
 LOOK_SECONDS = 1  # how often one in the background sees whether it is still wanted
 
 
-def router(calls: Calls, store: FeedbackStore, gate: Gate) -> APIRouter:
+class Background:
+    """The responses being made while nobody waits for them."""
+
+    def __init__(self) -> None:
+        self._working: set[asyncio.Task[None]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work on, and remember it until it is done."""
+        task = asyncio.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    async def stop(self) -> None:
+        """Give up what is not finished."""
+        working = list(self._working)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+
+
+def router(calls: Calls, store: FeedbackStore, gate: Gate, background: Background) -> APIRouter:
     """Routes of responses; only its own exist for a caller."""
     routes = APIRouter()
-    working: set[asyncio.Task[None]] = set()
     Asking = Annotated[Caller, Depends(gate("chat"))]  # noqa: N806 - a type
 
     @routes.post(
@@ -51,9 +71,7 @@ def router(calls: Calls, store: FeedbackStore, gate: Gate) -> APIRouter:
             made = _Made(call, asked, store)
             if sent.background:
                 await made.keep()
-                task = asyncio.create_task(made.in_background(around.pop_all()))
-                working.add(task)
-                task.add_done_callback(working.discard)
+                background.begin(made.in_background(around.pop_all()))
                 return JSONResponse(made.response)
             answering = around.enter_async_context(call.post())
             answer = await while_connected(request, answering)
@@ -134,10 +152,16 @@ class _Made:
     async def in_background(self, around: AsyncExitStack) -> None:
         """Make it while nobody waits, until it is done or no longer wanted."""
         work = asyncio.create_task(self._work(around))
-        while not work.done():
-            await asyncio.wait({work}, timeout=LOOK_SECONDS)
-            if not work.done() and not await self._wanted():
-                work.cancel()
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=LOOK_SECONDS)
+                if not work.done() and not await self._wanted():
+                    work.cancel()
+        except asyncio.CancelledError:  # the program stops
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await self._note_failure(LOST)
+            raise
         await asyncio.gather(work, return_exceptions=True)
 
     async def _wanted(self) -> bool:
@@ -155,13 +179,19 @@ class _Made:
                 await asyncio.to_thread(self._store.responses.change, self.response)
                 await self.whole(answer)
             except AssistantError as error:
-                list(self._making.fail(str(error)))
-                await asyncio.to_thread(self._store.responses.change, self.response)
+                await self._note_failure(str(error))
             except Exception:
                 logging.getLogger(__name__).exception("A response in the background failed")
-                list(self._making.fail("The server failed; its log says why."))
-                await asyncio.to_thread(self._store.responses.change, self.response)
-                raise
+                await self._note_failure("The server failed; its log says why.")
+
+    async def _note_failure(self, sentence: str) -> None:
+        for _ in self._making.fail(sentence):
+            pass  # nobody listens to its events
+        try:
+            await asyncio.to_thread(self._store.responses.change, self.response)
+        except StoreError as error:
+            name = self.response["id"]
+            logging.getLogger(__name__).error("%s is not noted as failed: %s", name, error)
 
     async def _events(self, answer: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any]]:
         for event in self._making.begin():

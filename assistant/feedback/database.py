@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,12 +20,12 @@ from assistant.errors import StoreError
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-class Opened:
+class Opened(ABC):
     """Something over a database that is let go of when the block that opened it is left."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the database."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

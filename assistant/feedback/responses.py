@@ -11,6 +11,7 @@ from assistant.feedback.schema import conversation
 from assistant.feedback.schema import response as table
 
 LOST_AFTER = 15 * 60_000  # ms; no answer takes as long
+LOST = "The server was stopped while it made this response; please ask again."
 UNFINISHED = ("queued", "in_progress")
 
 
@@ -71,8 +72,7 @@ class Responses:
             row = _row(connection, response_id, owner)
         body = row.body
         if row.status in UNFINISHED and row.created_at < now_ms() - LOST_AFTER:
-            lost = "The server was stopped while it made this response; please ask again."
-            body |= {"status": "failed", "error": {"code": "server_error", "message": lost}}
+            body |= {"status": "failed", "error": {"code": "server_error", "message": LOST}}
         return Response(row.id, row.conversation_id, body)
 
     def cancel(self, response_id: str, owner: str) -> Response:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assistant.access.door import Door
 from assistant.access.keys import Key
+from assistant.bodies import at_most
 from assistant.errors import AssistantError, StoreError
 from assistant.page.identity import YEAR
 from assistant.page.strings import preferred, words
@@ -109,11 +110,7 @@ def mount(app: FastAPI, door: Door, signed_in: SignedIn) -> None:
 
 
 async def _sent_key(request: Request) -> str:
-    raw = bytearray()
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > FORM_BYTES:
-            return ""
+    raw = await at_most(FORM_BYTES, request.stream())
     return parse_qs(raw.decode(errors="replace")).get("key", [""])[0].strip()
 
 

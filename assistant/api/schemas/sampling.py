@@ -1,5 +1,6 @@
 """How an answer is drawn: the fields that chat and plain completions share."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
@@ -63,7 +64,7 @@ class StreamOptions(Strict):
     """Accepted; nothing is added to events here."""
 
 
-class Sampled(Strict):
+class Sampled(Strict, ABC):
     """Fields of a request for one or several answers."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)] = ALIAS
@@ -125,13 +126,13 @@ class Sampled(Strict):
         """About how many tokens prompt and answers may have together."""
         return estimated(self.texts()) + (self.n or 1) * (self.longest() or LIKELY_TOKENS)
 
+    @abstractmethod
     def upstream(self) -> dict[str, Any]:
         """What the engine is asked, field by field."""
-        raise NotImplementedError
 
+    @abstractmethod
     def texts(self) -> list[str | None]:
         """What the prompt consists of."""
-        raise NotImplementedError
 
     def longest(self) -> int | None:
         """The most tokens of one answer, if the request says."""

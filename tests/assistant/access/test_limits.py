@@ -1,5 +1,6 @@
 """Limits: token buckets and requests under way, shared by the programs over one database."""
 
+import contextlib
 import threading
 
 import pytest
@@ -168,3 +169,23 @@ def test_a_row_that_somebody_removed_is_written_again(
         other.meter.take(ann, 1)
         with pytest.raises(TooMuch):
             accounts.meter.take(ann, 1)
+
+
+def test_the_last_place_is_taken_once_however_many_want_it(accounts: Accounts):
+    ann = key(accounts, concurrent=1)
+    let_in: list[int] = []
+
+    def ask() -> None:
+        with contextlib.suppress(TooMuch):
+            accounts.meter.take(ann, 1)
+            let_in.append(1)
+
+    for _ in range(10):
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(let_in) == 1
+        over(accounts, ann, 0)
+        let_in.clear()

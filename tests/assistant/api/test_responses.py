@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from pathlib import Path
 
 import httpx
 import openai
@@ -10,8 +11,9 @@ import pytest
 from assistant.api import responses
 from assistant.feedback import responses as kept_responses
 from assistant.feedback.rows import build
-from tests.assistant.api.conftest import Api
-from tests.serving import eventually
+from tests.assistant.api.conftest import Api, gateway_over
+from tests.serving import eventually, served
+from tests.upstream import Upstream
 
 PATH = "/v1/responses"
 TOOL = {"type": "function", "name": "add", "parameters": {"type": "object", "properties": {}}}
@@ -244,3 +246,15 @@ def test_one_whose_program_died_is_not_waited_for_for_ever(
     found = api.client.responses.retrieve(made.id)
     assert (found.status, "server was stopped" in found.error.message) == ("failed", True)
     api.client.responses.cancel(made.id)
+
+
+def test_one_in_the_background_is_given_up_when_the_program_stops(tmp_path: Path):
+    upstream = Upstream()
+    with served(upstream.app) as engine:
+        with gateway_over(tmp_path, upstream, engine) as api:
+            assert eventually(lambda: api.get("/readyz").status_code == 200)
+            made = api.client.responses.create(model="assistant", input="stall", background=True)
+            assert eventually(lambda: upstream.running == 1)
+        with gateway_over(tmp_path, upstream, engine) as again:
+            found = again.client.responses.retrieve(made.id)
+        assert (found.status, "was stopped" in found.error.message) == ("failed", True)

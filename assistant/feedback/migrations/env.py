@@ -8,7 +8,8 @@ from assistant.feedback.schema import metadata
 ONE_AT_A_TIME = 7860_0001  # any number that nobody else locks in this database
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata)
+# One transaction for all of it, on SQLite, too: else another program finds it half done.
+context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
 with context.begin_transaction():
     if connection.dialect.name == "postgresql":  # SQLite's transactions exclude each other anyway
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")

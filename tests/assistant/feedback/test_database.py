@@ -105,6 +105,26 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
         assert (raw_version(store), raw(store)) == (head, before)
 
 
+def test_a_migration_that_breaks_off_leaves_everything_as_it_was(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with FeedbackStore(url) as store:
+        ask(store, "One.")
+        head, before = raw_version(store), raw(store)
+    broken = shutil.copytree(database.MIGRATIONS, tmp_path / "migrations")
+    text = NEXT.format(head=head) + "    1 / 0\n"
+    (broken / "versions" / "9999_next.py").write_text(text)
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "MIGRATIONS", broken)
+        with pytest.raises(ZeroDivisionError):
+            FeedbackStore(url)
+    with FeedbackStore(url) as store:
+        assert raw(store) == before
+        with store.engine.connect() as connection:
+            columns = sa.inspect(connection).get_columns("conversation")
+    assert "mood" not in {column["name"] for column in columns}
+
+
 BACK_TO_THE_FIRST_TABLES = (
     "DROP INDEX ix_comparison_trial",
     "ALTER TABLE comparison DROP COLUMN trial",

@@ -120,7 +120,8 @@ def tokenized(
 
     preference: prompt_ids, chosen_ids, rejected_ids; unpaired: prompt_ids, completion_ids, label;
     messages: input_ids and labels (-100 where nothing is learnt). An answer carries its end token
-    unless it was cut off: learning to end there would be learning to end anywhere.
+    unless it was cut off (learning to end there would be learning to end anywhere), or is disliked
+    on its own: that it ended is not what was wrong with it, and unlearning it makes answers endless.
     """
     made, left_out = [], Counter[str]()
     for row in rows:
@@ -146,7 +147,8 @@ def _ids(tokenizer: Any, row: Row) -> dict[str, Any]:
     for side in ("chosen", "rejected", "completion"):
         if side in data:
             prompt, answer = render(tokenizer, data["prompt"] + data[side]).split()
-            answer = answer[:-1] if side in row.unfinished else answer
+            endless = side in row.unfinished or data.get("label") is False
+            answer = answer[:-1] if endless else answer
             columns |= {"prompt_ids": prompt, f"{side}_ids": answer}
     return columns
 

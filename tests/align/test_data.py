@@ -173,6 +173,14 @@ def test_an_answer_that_was_cut_off_does_not_teach_to_end_there(tokenizer):
     assert whole["label"] is without["label"] is True
 
 
+def test_a_thumb_down_does_not_teach_never_to_end(tokenizer):
+    said = {"prompt": ASKED, "completion": [assistant("Red.")]}
+    rows = [Row(said | {"label": label}, "conv", ()) for label in (True, False)]
+    liked, disliked = data.tokenized(tokenizer, rows, 1024)[0]
+    assert tokenizer.decode(liked["completion_ids"]) == f"Red.{END}"
+    assert tokenizer.decode(disliked["completion_ids"]) == "Red."
+
+
 def test_token_rows_know_the_temperature_of_their_answers(tokenizer):
     made, _ = data.tokenized(tokenizer, [pair(), pair(temperature=0.8)], 1024)
     assert [row["temperature"] for row in made] == [1.0, 0.8]

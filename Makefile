@@ -14,7 +14,12 @@ chat: ## open the chat page and the API on http://127.0.0.1:7860 (flags: make ch
 test: ## lint, check types, run every test
 	@$(PYTHON) requirements/install.py --with-tests
 	@$(MAKE) --no-print-directory lint
+ifdef ARGS
 	$(VENV)/python -m pytest $(ARGS)
+else
+	$(VENV)/python -m pytest -m "not e2e" --numprocesses 2 --dist loadfile
+	$(VENV)/python -m pytest -m e2e
+endif
 
 lint: ## check style and types only
 	@$(PYTHON) requirements/install.py --with-tests

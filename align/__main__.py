@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -77,6 +77,34 @@ def round_(
         print("Next: give more judgements, or align round with another recipe")
         return
     print(f"{outcome['candidate']} is on trial. Next: vote in the Compare tab")
+
+
+@commands.command(name="publish")
+def publish_(
+    version: tyro.conf.Positional[str] = "current",
+    *,
+    form: Literal["int8", "bf16"] = "int8",
+    json: AsJson = False,
+) -> None:
+    """Serve a version in 8 bits, if that is faithful enough, or in bf16 again.
+
+    Args:
+        version: Whose form to change: `current` or a version's name.
+        form: Weights and activations in 8 bits, or the version's own files.
+    """
+    from dataclasses import asdict
+
+    from align.publish import publish
+
+    made = publish(version, form, _settings(), _report(json))
+    if json:
+        _print_json(asdict(made.published))
+        return
+    for name, check in made.published.checks.items():
+        print(f"  {name:14} {check['value']:8.3g}   {'FAILED' if check['failed'] else ''}")
+    for reason in made.published.reasons:
+        print(f"{made.name} stays in bf16: {reason}")
+    print(f"{made.name} is served in {made.published.form} from the engine's next start on")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -121,7 +121,7 @@ def tokenized(
     preference: prompt_ids, chosen_ids, rejected_ids; unpaired: prompt_ids, completion_ids, label;
     messages: input_ids and labels (-100 where nothing is learnt). An answer carries its end token
     unless it was cut off (learning to end there would be learning to end anywhere), or is disliked
-    on its own: that it ended is not what was wrong with it, and unlearning it makes answers endless.
+    on its own: that it ended is not what was wrong with it; unlearning that makes answers endless.
     """
     made, left_out = [], Counter[str]()
     for row in rows:

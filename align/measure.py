@@ -52,9 +52,13 @@ class Measures:
 
 
 def measured(version: Version, home: Path, scratch: Path) -> Measures:
-    """The measures of a version, kept by its content hash: the same weights are measured once."""
+    """The measures of a version, kept by its content hash: the same weights are measured once.
+
+    In another form they answer differently, and are measured again.
+    """
     cache = home / "measures"
-    file = cache / f"{version.content_hash[:16]}-{_questions_hash()}.json"
+    form = "" if version.published.form == "bf16" else f"-{version.published.form}"
+    file = cache / f"{version.content_hash[:16]}{form}-{_questions_hash()}.json"
     if file.is_file():
         return _read(file)
     measures = measure(version, home, scratch)
@@ -67,7 +71,7 @@ def measure(version: Version, home: Path, scratch: Path) -> Measures:
     """Read the plain text and answer the harm prompts with a version."""
     model, tokenizer = load(version.path).eval(), tokenizer_of(version.path)
     with torch.inference_mode():
-        losses = tuple(_loss(model, tokenizer, text) for text in plain_paragraphs())
+        losses = tuple(loss(model, tokenizer, text) for text in plain_paragraphs())
     del model
     answers = sample(version, harm_questions(), SAMPLING, home, scratch)
     return Measures(losses, tuple(_judged(answer) for answer in answers))
@@ -103,7 +107,8 @@ def _logp(model: Any, prompt: list[int], answer: list[int]) -> float:
     return float(picked.sum())
 
 
-def _loss(model: Any, tokenizer: Any, text: str) -> float:
+def loss(model: Any, tokenizer: Any, text: str) -> float:
+    """Mean negative log-likelihood per token of a text, in nats."""
     ids = tokenizer(text, return_tensors="pt").input_ids
     logits = model(ids).logits[0, :-1].float()
     return float(torch.nn.functional.cross_entropy(logits, ids[0, 1:]))

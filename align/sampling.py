@@ -1,7 +1,8 @@
 """Answers of a version, drawn from an engine of its own: what is measured is what is served."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,7 @@ async def _sample(
     home: Path,
     progress: Progress,
 ) -> list[Sampled]:
-    cache = home / "engine" / "cache"
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    plan = plan_engine(Machine.this(), "off", cache)  # compiling takes longer than it would save
-    engine = LocalEngine(version, plan, home / "engine" / "measuring", CONTEXT)
-    await engine.start()
-    try:
-        await _ready(engine)
+    async with engine_of(version, home) as engine:
         progress.update(0, len(questions), "answers")
         answers: list[Sampled] = [Sampled("", 0, False)] * len(questions)
 
@@ -55,6 +50,19 @@ async def _sample(
 
         await asyncio.gather(*(answer(i, question) for i, question in enumerate(questions)))
         return answers
+
+
+@asynccontextmanager
+async def engine_of(version: Version, home: Path) -> AsyncIterator[LocalEngine]:
+    """A ready engine for a version alone; raises EngineError if it cannot be served."""
+    cache = home / "engine" / "cache"
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    plan = plan_engine(Machine.this(), "off", cache)  # compiling takes longer than it would save
+    engine = LocalEngine(version, plan, home / "engine" / "measuring", CONTEXT)
+    await engine.start()
+    try:
+        await _ready(engine)
+        yield engine
     finally:
         await engine.stop()
 

@@ -1,11 +1,13 @@
 """Writing so that a file or folder is there as a whole, or not at all."""
 
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -27,6 +29,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hashed(folder: Path, *patterns: str) -> dict[str, dict[str, Any]]:
+    """Name → bytes and sha256 of the files of a folder that match."""
+    return {
+        file.name: {"bytes": file.stat().st_size, "sha256": file_hash(file)}
+        for pattern in patterns
+        for file in sorted(folder.glob(pattern))
+    }
 
 
 @contextmanager

@@ -135,7 +135,7 @@ class LocalEngine(Engine):
             )
 
     def _flags(self) -> list[str]:
-        flags = ["--model", str(self.version.path), "--served-model-name", self.version.name]
+        flags = ["--model", str(self.version.served), "--served-model-name", self.version.name]
         flags += ["--uds", str(self._socket), "--generation-config", "vllm"]
         flags += ["--enable-request-id-headers", "--disable-fastapi-docs"]
         flags += ["--enable-auto-tool-choice", "--tool-call-parser", TOOL_PARSER]

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assistant.disk import scratch, sync_folder, write_synced
+from assistant import published
+from assistant.disk import file_hash, hashed, scratch, sync_folder, write_synced
 from assistant.errors import ModelError, NotFound
+from assistant.published import Published
 
 NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
 TEMPLATE = "chat_template.jinja"
@@ -37,11 +39,18 @@ class Version:
     notes: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     """Architecture, parameters, precision, licence, metrics: shown on the card."""
+    published: Published = field(default_factory=Published)
+    """In which form engines load it; noted beside the card, not on it."""
 
     @property
     def path(self) -> Path:
-        """The folder that `from_pretrained` and the engine load."""
+        """The folder that `from_pretrained` loads, and training starts from."""
         return Path(self.folder)
+
+    @property
+    def served(self) -> Path:
+        """The folder that an engine loads."""
+        return Path(self.published.folder or self.folder)
 
 
 class Registry:
@@ -113,26 +122,26 @@ class Registry:
         if (self.folder / name).exists():
             raise ModelError(f"There already is a version {name!r}; choose another name.")
 
+    def publish(
+        self, version: Version, made: Path | None, checks: dict[str, Any], why: list[str]
+    ) -> Version:
+        """Serve a version in the smaller form in `made`, or from its own files (None).
+
+        `made` lies in `staging()` and is moved away; `checks` and `why` are kept for people.
+        """
+        published.publish(self.folder / version.name, made, checks, why)
+        return self.get(version.name)
+
     def verify(self, version: Version) -> None:
         """Compare every file with the card, by size and SHA-256; raise ModelError if one differs.
 
         Reading the files also warms the page cache for the engine that loads them next.
         """
         for name, known in version.files.items():
-            file = version.path / name
-            if not file.is_file():
-                raise ModelError(f"Version {version.name!r} lacks {name}; {_mend(version)}")
-            size = file.stat().st_size
-            if size != known["bytes"]:
-                raise ModelError(
-                    f"{name} of version {version.name!r} has {size} bytes instead of "
-                    f"{known['bytes']}; {_mend(version)}"
-                )
-            if file_hash(file) != known["sha256"]:
-                raise ModelError(
-                    f"{name} of version {version.name!r} is not the file that was registered; "
-                    f"{_mend(version)}"
-                )
+            _compare(version.path / name, known, version.name, _mend(version))
+        for name, known in version.published.files.items():
+            mend = f"`align publish {version.name}` makes it anew."
+            _compare(version.served / name, known, version.name, mend)
 
     @property
     def current(self) -> Version | None:
@@ -216,12 +225,8 @@ def describe(
         raise ModelError(f"{files_in} holds no *.safetensors weights.")
     if "auto_map" in json.loads((files_in / "config.json").read_text(encoding="utf-8")):
         raise ModelError(f"{files_in} wants to run code of its own (auto_map); that is refused.")
-    files = {
-        file.name: {"bytes": file.stat().st_size, "sha256": file_hash(file)}
-        for pattern in SERVED_FILES
-        for file in sorted(files_in.glob(pattern))
-        if file.name != "card.json"
-    }
+    files = hashed(files_in, *SERVED_FILES)
+    files.pop("card.json", None)
     template = files_in / TEMPLATE
     return Version(
         name=name,
@@ -236,10 +241,19 @@ def describe(
     )
 
 
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _compare(file: Path, known: dict[str, Any], version: str, mend: str) -> None:
+    if not file.is_file():
+        raise ModelError(f"Version {version!r} lacks {file.name}; {mend}")
+    size = file.stat().st_size
+    if size != known["bytes"]:
+        raise ModelError(
+            f"{file.name} of version {version!r} has {size} bytes instead of {known['bytes']}; "
+            f"{mend}"
+        )
+    if file_hash(file) != known["sha256"]:
+        raise ModelError(
+            f"{file.name} of version {version!r} is not the file that was registered; {mend}"
+        )
 
 
 def _hash_of_hashes(files: dict[str, dict[str, Any]]) -> str:
@@ -250,7 +264,8 @@ def _hash_of_hashes(files: dict[str, dict[str, Any]]) -> str:
 def _read_card(card: Path) -> Version:
     try:
         facts = json.loads(card.read_text(encoding="utf-8"))
-        return Version(**{**facts, "folder": facts["folder"] or str(card.parent)})
+        facts["folder"] = facts["folder"] or str(card.parent)
+        return Version(**facts, published=published.of(card.parent))
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
             f"The card {card} is unreadable ({error}); restore or remove it."
@@ -264,7 +279,9 @@ def _mend(version: Version) -> str:
 
 
 def _write_card(folder: Path, version: Version) -> None:
-    write_synced(folder / "card.json", json.dumps(asdict(version), indent=2))
+    facts = asdict(version)
+    del facts["published"]
+    write_synced(folder / "card.json", json.dumps(facts, indent=2))
 
 
 def now() -> str:

@@ -77,6 +77,7 @@ class VersionsTab:
             *await self._trial(version),
             (say("card_created"), version.created_at or "–"),
             *((key, str(value)) for key, value in version.facts.items()),
+            *self._published(version),
             (say("card_hash"), f"`{version.content_hash[:16]}`"),
         ]
         first, *rest = (f"| {name} | {value} |" for name, value in rows)
@@ -91,6 +92,15 @@ class VersionsTab:
                 f"### {say('card_files')}\n\n| | bytes | SHA-256 |\n|---|---|---|\n{files}"
             )
         return "\n\n".join(part for part in parts if part)
+
+    def _published(self, version: Version) -> list[tuple[str, str]]:
+        """In which form it is served, where another one was tried."""
+        published, say = version.published, self._say
+        if not published.checks:
+            return []
+        told = ", ".join(f"{n} {check['value']:.3g}" for n, check in published.checks.items())
+        served = say("card_int8" if published.form == "int8" else "card_bf16")
+        return [(say("card_served_as"), ". ".join([f"{served} ({told})", *published.reasons]))]
 
     async def _trial(self, version: Version) -> list[tuple[str, str]]:
         """How the version fares, or fared, on trial."""

@@ -16,8 +16,9 @@ from align.recipes import DPO, KTO, SFT, Job, Recipe
 from align.rendering import tokenizer_of
 from align.stages import SHAPES, make
 from align.training import load
+from assistant.disk import file_hash
 from assistant.feedback.store import FeedbackStore
-from assistant.registry import Version, file_hash
+from assistant.registry import Version
 from assistant.settings import Settings
 from tests.assistant.feedback.said import ANN, ask
 

@@ -2,13 +2,14 @@
 
 `make bench-serve` runs it; nothing else should run beside it. Stock is `python -m
 vllm.entrypoints.openai.api_server` with its defaults (only the memory for context is set, as it
-would take the whole machine); ours is `app.py` with a key, its log and its store. Streaming chat of
-64 tokens an answer, the end token banned, one token an event; servers take turns, each load three
-times. Both stay up while one is measured.
+would take the whole machine); ours is `app.py` with a key, its log and its store, in bf16 and in 8
+bits. Streaming chat of 64 tokens an answer, the end token banned, one token an event; servers take
+turns, each load three times. All stay up while one is measured.
 """
 
 import contextlib
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -41,15 +42,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         version = embedded.make(Registry(folder / "home"), lambda done, total: None)
-        with stock(folder, version.path) as (theirs, process), ours(folder) as product:
-            key = key_of(product)
-            mine = Server("ours", product.url, "assistant", key)
+        in_8_bits = folder / "8-bits"
+        shutil.copytree(folder / "home", in_8_bits / "home")
+        publish(in_8_bits / "home")
+        with (
+            stock(folder, version.path) as (theirs, process),
+            ours(folder) as product,
+            ours(in_8_bits) as smaller,
+        ):
+            mine = Server("ours", product.url, "assistant", key_of(product))
             kept = replace(mine, name="ours, store on", more={"store": True})
             engine = Server(
                 *("our engine alone", "http://engine", version.name),
                 socket=product.engine_socket(),
             )
-            servers = [theirs, mine, kept, engine]
+            eight = Server("ours, 8 bits", smaller.url, "assistant", key_of(smaller))
+            servers = [theirs, mine, kept, engine, eight]
             for server in servers:
                 load(server, 4, 8)  # unmeasured
             rates(servers)
@@ -57,6 +65,8 @@ def main() -> None:
             taken("stock", psutil.Process(process.pid))
             assert product.process is not None
             taken("ours", psutil.Process(product.process.pid))
+            assert smaller.process is not None
+            taken("ours, 8 bits", psutil.Process(smaller.process.pid))
 
 
 def rates(servers: list[Server]) -> None:
@@ -143,6 +153,16 @@ def ours(folder: Path) -> Iterator[Product]:
     with running(folder, ASSISTANT_COMPILE="auto", ASSISTANT_CONTEXT="") as product:
         product.wait_until_ready()
         yield product
+
+
+def publish(home: Path) -> None:
+    """Let the current version be served in 8 bits; prints how faithful that is."""
+    environment = os.environ | {"ASSISTANT_HOME": str(home)}
+    command = [sys.executable, "-m", "align", "publish", "current"]
+    subprocess.run(command, env=environment, check=True)
+    current = Registry(home).current
+    assert current is not None
+    assert current.published.form == "int8", current.published.reasons
 
 
 def key_of(product: Product) -> str:

@@ -1,0 +1,66 @@
+"""Publishing: the form in which engines load a version, 8 bits where that is faithful enough."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from align import fidelity, int8
+from align.rendering import render, tokenizer_of
+from align.steps import Report
+from align.training import load
+from assistant import prompts
+from assistant.published import Form
+from assistant.registry import Registry, Version
+from assistant.settings import Settings
+from assistant.sources import resolve_now
+
+
+def publish(name: str, form: Form, settings: Settings, report: Report) -> Version:
+    """Serve a version in another form from the engine's next start on; returns it as it is now.
+
+    It stays in bf16 where 8 bits are not faithful enough, and the reasons are kept beside its card.
+    Killed half-way, it is served as before. Raises Invalid for an architecture that is not known.
+    """
+    registry = Registry(settings.home)
+    version = resolve_now(name, registry, report)
+    registry.verify(version)
+    if form == "bf16":
+        return registry.publish(version, None, {}, [])
+    with registry.staging() as scratch:
+        made = scratch / "int8"
+        checks = _made(version, made, settings.home.resolve(), report)
+        why = [_in_words(n, check) for n, check in checks.items() if check.failed]
+        facts = {n: {**asdict(check), "failed": check.failed} for n, check in checks.items()}
+        return registry.publish(version, None if why else made, facts, why)
+
+
+def _made(version: Version, made: Path, home: Path, report: Report) -> dict[str, fidelity.Check]:
+    """Write the smaller form, and compare it with the version."""
+    tokenizer = tokenizer_of(version.path)
+    exact = load(version.path).eval()
+    report("Writing down what the version answers")
+    answers = fidelity.greedy_answers(exact, tokenizer)
+    prepared = load(version.path).float().eval()
+    kept = int8.prepare(prepared, _calibration(tokenizer), report)
+    divergence, agreement = fidelity.in_tokens(exact, prepared, kept, answers)
+    int8.write(prepared, kept, version.path, made)
+    del prepared
+    report("Reading plain text with an engine of it")
+    perplexity = fidelity.in_perplexity(exact, tokenizer, version, made, home)
+    return {"divergence": divergence, "agreement": agreement, "perplexity": perplexity}
+
+
+def _calibration(tokenizer: Any) -> list[torch.Tensor]:
+    """What activations are measured on: plain text, and the same text in a conversation."""
+    found = []
+    for text in prompts.load("steady.txt").split("\n\n"):
+        said = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+        found += [tokenizer(text).input_ids, render(tokenizer, said).ids]
+    return [torch.tensor([ids]) for ids in found]
+
+
+def _in_words(name: str, check: fidelity.Check) -> str:
+    bound = "at least" if check.least else "at most"
+    return f"{check.says} ({name} {check.value:.3g}, {bound} {check.limit:.3g})"

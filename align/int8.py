@@ -215,8 +215,8 @@ def _by_token(values: torch.Tensor) -> torch.Tensor:
 
 
 def _check(model: Any) -> None:
-    needed = ("input_layernorm", "post_attention_layernorm", *ATTENTION, "self_attn.o_proj", *MLP)
-    needed += ("mlp.down_proj",)
+    norms = ("input_layernorm", "post_attention_layernorm")
+    needed = (*norms, *ATTENTION, "self_attn.o_proj", *MLP, "mlp.down_proj")
     layers = getattr(getattr(model, "model", None), "layers", [None])
     known = [dict(layer.named_modules()) if layer is not None else {} for layer in layers]
     if missing := [part for part in needed if any(part not in modules for modules in known)]:

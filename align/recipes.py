@@ -34,6 +34,8 @@ class Recipe:
     """Rows computed at once; less needs less memory."""
     longest: int = 1024
     """Longest row in tokens, prompt included; longer ones are left out and counted."""
+    anchor: float = 5.0
+    """How strongly plain text is held to what the base thought of it; 0 holds nothing."""
     drift: float = 0.03
     """Most by which plain text may become less likely (its perplexity, as a share)."""
     rank: int = 16

@@ -8,6 +8,7 @@ from trl import SFTConfig, SFTTrainer
 
 from align.recipes import SFT
 from align.speed import compact_lm_head
+from align.steady import Anchored
 from align.training import lora, train
 
 
@@ -20,7 +21,7 @@ def run(
     """
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
-        trainer = SFTTrainer(
+        trainer = _Trainer(
             model, args=SFTConfig(**arguments), train_dataset=dataset, processing_class=tokenizer,
             peft_config=lora(recipe),
         )  # fmt: skip
@@ -28,3 +29,7 @@ def run(
         return trainer
 
     return train(build, recipe, seed, base, rows, out)
+
+
+class _Trainer(Anchored, SFTTrainer):  # type: ignore[misc]
+    """SFT that does not forget plain text."""

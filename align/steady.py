@@ -25,6 +25,42 @@ HALVINGS = 5  # the share is found to 1/32
 MATRICES = "adapter_model.safetensors"
 
 
+class Anchored:
+    """Makes a TRL trainer add `anchor` × KL(base ‖ model), by token of plain text, to its loss.
+
+    Every step reads one paragraph of prompts/anchor.txt; without an anchor none is read.
+    """
+
+    anchor = 0.0
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's loss, and the pull back to the base."""
+        trainer: Any = self
+        found = super().compute_loss(  # type: ignore[misc]
+            model, inputs, return_outputs, num_items_in_batch
+        )
+        if not (self.anchor and model.training):
+            return found
+        pull = self.anchor * self._moved(model, trainer.state.global_step)
+        if num_items_in_batch is not None and trainer.model_accepts_loss_kwargs:
+            pull = pull / trainer.current_gradient_accumulation_steps  # else that is done later
+        return (found[0] + pull, found[1]) if return_outputs else found + pull
+
+    def _moved(self, model: Any, step: int) -> torch.Tensor:
+        """Mean KL(base ‖ model) of the next token, in nats, on the paragraph of a step."""
+        trainer: Any = self
+        paragraphs = prompts.load("anchor.txt").split("\n\n")
+        text = paragraphs[step % len(paragraphs)]
+        ids = trainer.processing_class(text, return_tensors="pt").input_ids.to(model.device)
+        with torch.no_grad(), trainer.accelerator.unwrap_model(model).disable_adapter():
+            before = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
+        now = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
+        divergence = torch.nn.functional.kl_div(now, before, reduction="none", log_target=True)
+        return divergence.sum(-1).mean()
+
+
 def steadied(model: Any, base: Path, adapter: Path, allowance: float) -> float:
     """Scale a saved adapter so that plain text loses at most `allowance` of perplexity.
 

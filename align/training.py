@@ -25,7 +25,7 @@ from align import speed
 from align.progress import Progress
 from align.recipes import Recipe
 from align.rendering import tokenizer_of
-from align.steady import steadied
+from align.steady import Anchored, steadied
 from assistant.errors import AssistantError
 
 MADE = "made"
@@ -71,6 +71,7 @@ def train(
     watch = _Watch(Progress(out.parent), made / "curve.jsonl")
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
+    trainer.anchor = recipe.anchor
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=last_whole(checkpoints))
@@ -233,7 +234,7 @@ def check_adapter(adapter: Path) -> None:
         )
 
 
-class TakesTokens:
+class TakesTokens(Anchored):
     """Makes a TRL trainer take rows of token ids: rendering is written once, in align.rendering."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:

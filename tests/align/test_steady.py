@@ -1,7 +1,10 @@
 """How far a stage may move: as far as plain text allows, and no further."""
 
+import importlib
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,13 +12,21 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 
 from align import steady
-from align.recipes import DPO
+from align.recipes import DPO, KTO, SFT
 from align.rendering import tokenizer_of
-from align.training import load, lora
+from align.training import MADE, load, lora
 from assistant import prompts
 from assistant.registry import Version
 
 ALLOWANCE = 0.03
+ANCHOR = prompts.load("anchor.txt").split("\n\n")[0]
+ROW = {"prompt_ids": [5, 6], "length": 8, "temperature": 1.0}
+TOKENS: dict[str, list[dict[str, Any]]] = {
+    "sft": [{"input_ids": [5, 6, 7], "labels": [-100, 6, 7], "length": 3, "temperature": 1.0}] * 8,
+    "dpo": [ROW | {"chosen_ids": [7, 2], "rejected_ids": [8, 9, 2]}] * 8,
+    "kto": [ROW | {"completion_ids": [n, 2], "label": n > 10} for n in range(7, 15)],
+}
+STAGES = [("sft", SFT), ("dpo", DPO), ("kto", KTO)]
 
 
 @pytest.fixture
@@ -76,3 +87,30 @@ def test_something_is_always_kept(base: Path, tmp_path: Path):
     adapter = adapter_of(base, tmp_path / "adapter", 30.0)
     share = steady.steadied(load(base), base, adapter, 0.0)
     assert share == pytest.approx(2**-steady.HALVINGS)
+
+
+def moved(base: Path, adapter: Path) -> float:
+    """How differently the first paragraph of the anchor is expected with an adapter."""
+    ids = tokenizer_of(base)(ANCHOR, return_tensors="pt").input_ids
+    with torch.no_grad():
+        before = load(base)(ids).logits[0, :-1].float().log_softmax(-1)
+        now = PeftModel.from_pretrained(load(base), adapter)(ids).logits[0, :-1].float()
+    return float(
+        torch.nn.functional.kl_div(now.log_softmax(-1), before, log_target=True, reduction="sum")
+    )
+
+
+@pytest.mark.parametrize(("stage", "recipe"), STAGES)
+def test_training_is_held_to_what_plain_text_was(tiny: Version, tmp_path: Path, stage, recipe):
+    learnt, far = {}, {}
+    for anchor in (0.0, 300.0):
+        out = tmp_path / str(anchor)
+        run = importlib.import_module(f"align.{stage}").run
+        knobs = recipe(anchor=anchor, drift=10, epochs=3, learning_rate=2e-3)
+        run(knobs, 0, tiny.path, TOKENS[stage], out)
+        far[anchor] = moved(tiny.path, out / MADE / "adapter")
+        learnt[anchor] = json.loads((out / MADE / "curve.jsonl").read_text().splitlines()[0])
+    assert far[300.0] < far[0.0] / 2
+    assert learnt[300.0]["loss"] == pytest.approx(
+        learnt[0.0]["loss"], rel=1e-3
+    )  # nothing moved yet

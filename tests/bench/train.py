@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.bench.hardware import hardware
 ROUNDS = 3
 PAIRS = 24
 ANSWER_WORDS = (40, 110)
-RECIPE = DPO(epochs=1)
+RECIPE = DPO(epochs=1, anchor=0)  # TRL's trainer has no anchor
 
 
 def main() -> None:
@@ -43,9 +44,9 @@ def main() -> None:
             2 * len(r["prompt_ids"]) + len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in rows
         )
         print(f"{len(rows)} pairs, {tokens} tokens, one epoch of DPO")
-        rates: dict[str, list[float]] = {"TRL's trainer": [], "align dpo": []}
+        rates: dict[str, list[float]] = {name: [] for name in WAYS}
         for _ in range(ROUNDS):
-            for name, train in (("TRL's trainer", stock), ("align dpo", ours)):
+            for name, train in WAYS.items():
                 rates[name].append(tokens / train(base, rows, Path(tempfile.mkdtemp(dir=home))))
     for name, found in rates.items():
         spread = f"{min(found):.0f} to {max(found):.0f}"
@@ -68,7 +69,7 @@ def turn(role: str, text: str) -> dict[str, str]:
     return {"role": role, "content": text}
 
 
-def ours(base: Path, rows: list[dict[str, Any]], folder: Path) -> float:
+def ours(base: Path, rows: list[dict[str, Any]], folder: Path, recipe: DPO = RECIPE) -> float:
     """Seconds of `align dpo` from loaded weights to a trained adapter."""
     loaded: list[float] = []
     load, merge = training.load, training.merge
@@ -80,7 +81,7 @@ def ours(base: Path, rows: list[dict[str, Any]], folder: Path) -> float:
 
     training.load, training.merge = noted, lambda *_: None
     try:
-        dpo.run(RECIPE, 0, base, rows, folder / "model")
+        dpo.run(recipe, 0, base, rows, folder / "model")
     finally:
         training.load, training.merge = load, merge
     return time.monotonic() - loaded[0]
@@ -106,6 +107,13 @@ def stock(base: Path, rows: list[dict[str, Any]], folder: Path) -> float:
 class _Stock(DPOTrainer):
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset
+
+
+WAYS = {
+    "TRL's trainer": stock,
+    "align dpo": ours,
+    "anchored": partial(ours, recipe=DPO(epochs=1)),
+}
 
 
 if __name__ == "__main__":

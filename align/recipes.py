@@ -56,7 +56,7 @@ class DPO(Recipe):
     """Learn to prefer the better of two answers (Rafailov et al. 2023)."""
 
     epochs: int = 3
-    learning_rate: float = 6e-4
+    learning_rate: float = 8e-4
     beta: float = 0.1
     """How closely to stay at the start; smaller moves further."""
     imitate: float = 0.2

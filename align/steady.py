@@ -21,6 +21,7 @@ from transformers import AutoTokenizer
 from align.rendering import tokenizer_of
 from assistant import prompts
 
+MOVED = "moved"  # the divergence's name among what is logged
 HALVINGS = 5  # the share is found to 1/32
 MATRICES = "adapter_model.safetensors"
 
@@ -43,7 +44,9 @@ class Anchored:
         )
         if not (self.anchor and model.training):
             return found
-        pull = self.anchor * self._moved(model, trainer.state.global_step)
+        moved = self._moved(model, trainer.state.global_step)
+        trainer._metrics["train"][MOVED].append(moved.item())
+        pull = self.anchor * moved
         if num_items_in_batch is not None and trainer.model_accepts_loss_kwargs:
             pull = pull / trainer.current_gradient_accumulation_steps  # else that is done later
         return (found[0] + pull, found[1]) if return_outputs else found + pull

@@ -25,7 +25,7 @@ from align import speed
 from align.progress import Progress
 from align.recipes import Recipe
 from align.rendering import tokenizer_of
-from align.steady import Anchored, steadied
+from align.steady import MOVED, Anchored, steadied
 from assistant.errors import AssistantError
 
 MADE = "made"
@@ -68,7 +68,7 @@ def train(
     torch.manual_seed(seed)
     model = load(base)
     at_temperature(model, mean(row["temperature"] for row in rows))
-    watch = _Watch(Progress(out.parent), made / "curve.jsonl")
+    watch = _Watch(Progress(out.parent), made / "curve.jsonl", recipe.anchor)
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
     trainer.anchor = recipe.anchor
@@ -249,9 +249,10 @@ class TakesTokens(Anchored):
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Writes the curve as it grows, reports progress, and stops a loss that is not a number."""
 
-    def __init__(self, progress: Progress, curve: Path) -> None:
+    def __init__(self, progress: Progress, curve: Path, anchor: float) -> None:
         self._progress = progress
         self._curve = curve
+        self._anchor = anchor
         self._kept: list[dict[str, Any]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -271,6 +272,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
                 f"The loss is not a number any more at step {state.global_step}; train again with "
                 "a smaller --learning-rate, or look for broken rows."
             )
+        numbers["loss"] -= self._anchor * numbers.get(MOVED, 0.0)  # what is learnt, alone
         entry = {"step": state.global_step, **numbers}
         self._kept.append(entry)
         with self._curve.open("a", encoding="utf-8") as curve:
@@ -283,5 +285,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
             return {}
         first, last = self._kept[0], self._kept[-1]
         return {"steps": last["step"], "loss_first": first["loss"], "loss_last": last["loss"]} | {
-            name: last[name] for name in ("rewards/accuracies", "rewards/margins") if name in last
+            name: last[name]
+            for name in ("rewards/accuracies", "rewards/margins", MOVED)
+            if name in last
         }

@@ -191,7 +191,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "card_created": ("Registered", "登记时间"),
     "card_served_as": ("Served in", "服务精度"),
     "card_int8": ("8 bits", "8 位"),
-    "card_bf16": ("bf16", "bf16"),
+    "card_bf16": ("16 bits (bf16)", "16 位（bf16）"),
     "card_hash": ("Content hash", "内容哈希"),
     "card_files": ("Files", "文件"),
     "status_ready": ("**{name}** answers", "**{name}** 正在服务"),

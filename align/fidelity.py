@@ -20,7 +20,7 @@ from assistant.registry import Version
 QUESTIONS = 32
 ANSWER_TOKENS = 48
 MOST_DIVERGENCE = 0.02  # nats a token
-LEAST_AGREEMENT = 0.93
+LEAST_AGREEMENT = 0.95
 MOST_PERPLEXITY = 0.01  # more, as a share
 
 

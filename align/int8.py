@@ -163,7 +163,7 @@ def write(model: Any, kept: Kept, source: Path, out: Path) -> None:
     """Write a prepared model's weights, as int8 but for `kept`, beside `source`'s other files."""
     out.mkdir(parents=True)
     for file in source.iterdir():
-        if file.suffix in (".json", ".jinja", ".txt") and file.name not in NOT_COPIED:
+        if file.suffix in (".json", ".jinja", ".txt", ".model") and file.name not in NOT_COPIED:
             shutil.copyfile(file, out / file.name)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     config["quantization_config"] = FORMAT | {"ignore": [HEAD, *sorted(kept)]}

@@ -81,7 +81,10 @@ def _versions(settings: Settings) -> Iterator[str]:
     for version in registry.versions():
         try:
             registry.verify(version)
-            form = ", served in 8 bits" if version.published.form == "int8" else ""
+            form = ""
+            if version.published.form == "int8":
+                registry.verify_served(version)
+                form = ", served in 8 bits"
             yield f"  {version.name}: {len(version.files)} files as registered{form}"
             for reason in version.published.reasons:
                 yield f"    not served in 8 bits: {reason}"

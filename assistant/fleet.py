@@ -167,7 +167,7 @@ class Fleet:
         for model in wanted[:SERVED_ON_CPU]:
             version = await resolve(model, self._registry, self._prepare)
             self._prepare(f"checking the weights of {version.name}")
-            await asyncio.to_thread(self._registry.verify, version)
+            await asyncio.to_thread(self._registry.verify_served, version)
             await self.serve(version)
         if self._settings.candidate:
             self.fixed_candidate = self._engines[-1].version.name

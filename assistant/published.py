@@ -15,7 +15,7 @@ from assistant.disk import hashed, sync_folder, write_synced
 from assistant.errors import ModelError
 
 NOTE = "published.json"
-FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt")
+FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 Form = Literal["bf16", "int8"]
 
 
@@ -45,24 +45,26 @@ def of(card_folder: Path) -> Published:
         return Published(**{**facts, "folder": folder, "reasons": tuple(facts["reasons"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(
-            f"{note} is unreadable ({error}); remove it, or publish {card_folder.name} again."
+            f"{note} is unreadable ({error}); remove it, then publish {card_folder.name} again."
         ) from None
 
 
 def publish(card_folder: Path, made: Path | None, checks: dict[str, Any], why: list[str]) -> None:
-    """Serve a version in the form in `made` from now on, or from its own files (None).
-
-    The note changes at once; a form that an engine may still read is removed only after it.
-    """
+    """Serve a version in the form in `made` from now on, or from its own files (None)."""
     note = {"form": "bf16", "checks": checks, "reasons": why, "folder": "", "files": {}}
     if made:
-        folder = f"int8-{time.time_ns()}"  # made anew, it lies beside the old one for a moment
+        folder = f"int8-{time.time_ns()}"  # made anew, it lies beside the old one
         note |= {"form": "int8", "folder": folder, "files": hashed(made, *FILES)}
         made.rename(card_folder / folder)
     draft = card_folder / f".{NOTE}"
     write_synced(draft, json.dumps(note, indent=2))
     draft.replace(card_folder / NOTE)
     sync_folder(card_folder)
+
+
+def sweep(card_folder: Path) -> None:
+    """Remove the forms that no note names any more."""
+    served = of(card_folder).folder
     for old in card_folder.glob("int8-*"):
-        if old.name != note["folder"]:
+        if str(old) != served:
             shutil.rmtree(old, ignore_errors=True)

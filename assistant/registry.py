@@ -13,6 +13,7 @@ from typing import Any
 from assistant import published
 from assistant.disk import file_hash, hashed, scratch, sync_folder, write_synced
 from assistant.errors import ModelError, NotFound
+from assistant.home import running_at
 from assistant.published import Published
 
 NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
@@ -127,18 +128,26 @@ class Registry:
     ) -> Version:
         """Serve a version in the smaller form in `made`, or from its own files (None).
 
-        `made` lies in `staging()` and is moved away; `checks` and `why` are kept for people.
+        `made` lies in `staging()` and is moved away; `checks` and `why` are kept for people. A form
+        that was served before is removed, unless a program runs, whose engine may load it again.
         """
         published.publish(self.folder / version.name, made, checks, why)
+        if running_at(self.folder.parent) is None:
+            published.sweep(self.folder / version.name)
         return self.get(version.name)
 
     def verify(self, version: Version) -> None:
-        """Compare every file with the card, by size and SHA-256; raise ModelError if one differs.
+        """Compare every file with the card, by size and SHA-256; ModelError if one differs."""
+        for name, known in version.files.items():
+            _compare(version.path / name, known, version.name, _mend(version))
+
+    def verify_served(self, version: Version) -> None:
+        """Compare what an engine loads with what was registered or published, as `verify` does.
 
         Reading the files also warms the page cache for the engine that loads them next.
         """
-        for name, known in version.files.items():
-            _compare(version.path / name, known, version.name, _mend(version))
+        if version.published.form == "bf16":
+            self.verify(version)
         for name, known in version.published.files.items():
             mend = f"`align publish {version.name}` makes it anew."
             _compare(version.served / name, known, version.name, mend)

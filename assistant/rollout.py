@@ -170,7 +170,7 @@ class Rollout:
             await self._fleet.retire(served.version.name)
 
     async def _bring_up(self, version: Version) -> None:
-        await asyncio.to_thread(self._registry.verify, version)
+        await asyncio.to_thread(self._registry.verify_served, version)
         await self._fleet.serve(version)
 
     async def _until_ready(self, engine: Engine) -> None:

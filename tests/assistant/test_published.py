@@ -6,6 +6,7 @@ import pytest
 
 from assistant.__main__ import main
 from assistant.errors import ModelError
+from assistant.home import claimed
 from assistant.registry import Registry, Version
 
 CHECKS = {"perplexity": {"value": 0.002, "limit": 0.01, "failed": False}}
@@ -39,7 +40,7 @@ def test_engines_load_the_published_form_and_training_the_version(
     assert (now.path, now.content_hash) == (version.path, version.content_hash)
     assert (now.served / "model.safetensors").read_text() == "8 bits"
     assert now.published.checks == CHECKS
-    registry.verify(now)
+    registry.verify_served(now)
     main(["doctor"])
     assert "v1: 4 files as registered, served in 8 bits" in capsys.readouterr().out
     main(["models", "--json"])
@@ -60,6 +61,17 @@ def test_publishing_anew_replaces_the_old_form(registry: Registry, version: Vers
     assert (second.served / "model.safetensors").read_text() == "fewer"
 
 
+def test_a_form_that_a_running_program_may_load_again_stays_until_it_has_ended(
+    registry: Registry, version: Version
+):
+    first = registry.publish(version, made(registry), CHECKS, [])
+    with claimed(registry.folder.parent, "http://here"):
+        registry.publish(version, None, {}, [])
+        assert first.served.exists()
+    registry.publish(version, None, {}, [])
+    assert not first.served.exists()
+
+
 def test_why_it_is_not_served_is_kept_and_told(registry: Registry, version: Version, capsys):
     now = registry.publish(version, None, CHECKS, ["plain text is less likely"])
     assert now.served == version.path
@@ -71,7 +83,8 @@ def test_a_damaged_form_is_found_before_it_is_served(registry: Registry, version
     now = registry.publish(version, made(registry), CHECKS, [])
     (now.served / "model.safetensors").write_text("9 bits")
     with pytest.raises(ModelError, match=r"is not the file .* `align publish v1`"):
-        registry.verify(now)
+        registry.verify_served(now)
+    registry.verify(now)  # it can be trained from, and published anew
 
 
 def test_a_broken_note_is_named(registry: Registry, version: Version):

@@ -14,6 +14,7 @@ from align import int8
 from align.measure import harm_questions, loss, plain_paragraphs
 from align.rendering import render_prompt
 from align.sampling import engine_of
+from align.steady import divergence
 from assistant.published import Published
 from assistant.registry import Version
 
@@ -73,7 +74,7 @@ def in_tokens(exact: Any, prepared: Any, kept: int8.Kept, answers: Answers) -> t
     same = torch.cat([before.argmax(-1) == after.argmax(-1) for before, after in pairs])
     return (
         Check(
-            fmean(int8.divergence(before, after) for before, after in pairs),
+            fmean(float(divergence(before, after)) for before, after in pairs),
             MOST_DIVERGENCE,
             "tokens are drawn differently",
         ),

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from align.steady import divergence
 from align.steps import Report
 from assistant.errors import Invalid
 
@@ -74,7 +75,7 @@ def prepare(model: Any, texts: Sequence[torch.Tensor], report: Report) -> Kept:
     def harm(kept: Kept, few: int | None = None) -> float:
         with as_served(model, kept):
             found = [_log_probabilities(model, ids) for ids in texts[:few]]
-        return fmean(divergence(*pair) for pair in zip(exact[:few], found, strict=True))
+        return fmean(float(divergence(*pair)) for pair in zip(exact[:few], found, strict=True))
 
     ranges = _ranges(model, texts)
     as_made = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -101,12 +102,6 @@ def _hardest(model: Any, harms: dict[Kept, float]) -> Kept:
             room -= size[group]
             kept |= group
     return kept
-
-
-def divergence(expected: torch.Tensor, found: torch.Tensor) -> float:
-    """KL(expected ‖ found) by token, in nats, of log-probabilities (length, vocabulary)."""
-    each = torch.nn.functional.kl_div(found, expected, reduction="none", log_target=True)
-    return float(each.sum(-1).mean())
 
 
 def _log_probabilities(model: Any, ids: torch.Tensor) -> torch.Tensor:

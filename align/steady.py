@@ -60,8 +60,13 @@ class Anchored:
         with torch.no_grad(), trainer.accelerator.unwrap_model(model).disable_adapter():
             before = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
         now = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
-        divergence = torch.nn.functional.kl_div(now, before, reduction="none", log_target=True)
-        return divergence.sum(-1).mean()
+        return divergence(before, now)
+
+
+def divergence(expected: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+    """KL(expected ‖ found) by token, in nats, of log-probabilities (length, vocabulary)."""
+    each = torch.nn.functional.kl_div(found, expected, reduction="none", log_target=True)
+    return each.sum(-1).mean()
 
 
 def steadied(model: Any, base: Path, adapter: Path, allowance: float) -> float:

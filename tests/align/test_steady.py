@@ -95,9 +95,18 @@ def moved(base: Path, adapter: Path) -> float:
     with torch.no_grad():
         before = load(base)(ids).logits[0, :-1].float().log_softmax(-1)
         now = PeftModel.from_pretrained(load(base), adapter)(ids).logits[0, :-1].float()
-    return float(
-        torch.nn.functional.kl_div(now.log_softmax(-1), before, log_target=True, reduction="sum")
+    return float(steady.divergence(before, now.log_softmax(-1)))
+
+
+def test_divergence_is_in_nats_by_token():
+    fair, sure = (
+        torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log(),
+        torch.tensor([[0.8, 0.2], [0.5, 0.5]]),
     )
+    assert float(steady.divergence(fair, sure.log())) == pytest.approx(
+        0.5 * math.log(1.25), abs=1e-6
+    )
+    assert float(steady.divergence(fair, fair)) == 0
 
 
 @pytest.mark.parametrize(("stage", "recipe"), STAGES)

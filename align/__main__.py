@@ -57,7 +57,7 @@ def round_(
     Args:
         sft: How corrections are imitated.
         dpo: How pairs are learnt.
-        kto: How lone thumbs are learnt.
+        kto: How verdicts on single answers are learnt.
         base: What to start from.
         seed: Everything random follows from it.
     """

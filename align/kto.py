@@ -1,4 +1,4 @@
-"""Single thumbs → a version that does more of 👍 and less of 👎 (KTO, Ethayarajh et al. 2024)."""
+"""Answers called good or bad → a version that does more of one, less of the other (KTO)."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def run(
 
     The loss is KTO's without its estimate of the divergence, which costs two more passes for every
     row (APO-zero for single answers, D'Oosterlinck et al. 2024); the rarer verdict weighs as much
-    in all as the commoner one (KTO eq. 8).
+    in all as the commoner one (Ethayarajh et al. 2024, eq. 8).
     """
     ups = sum(row["label"] for row in rows)
     downs = len(rows) - ups

@@ -1,4 +1,4 @@
-"""Which objectives fit what people gave: corrections, pairs, lone thumbs."""
+"""Which objectives fit what people gave: corrections, pairs, verdicts on single answers."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from assistant.feedback.rows import UNFINISHED, Row, Rows, Shape
 
 LEAST_CORRECTIONS = 8
 LEAST_PAIRS = 20
-LEAST_THUMBS = 10  # of each kind
+LEAST_ANSWERS = 10  # of each verdict
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class Chosen:
 
 
 def choose(rows: Mapping[Shape, Rows]) -> Chosen:
-    """Corrections → SFT; pairs of any origin → DPO; thumbs that made no pair → KTO."""
+    """Corrections → SFT; pairs of any origin → DPO; verdicts that made no pair → KTO.
+
+    Such verdicts are thumbs, and both sides of "equally good" and "both are bad".
+    """
     pairs = rows["preference"].rows
     paired = {judgement for row in pairs for judgement in row.judgement_ids}
     lone = [r for r in rows["unpaired"].rows if not set(r.judgement_ids) <= paired]
@@ -34,15 +37,15 @@ def choose(rows: Mapping[Shape, Rows]) -> Chosen:
     given = {
         "corrections": len(corrections),
         "pairs": len(pairs),
-        "thumbs up": ups,
-        "thumbs down": len(lone) - ups,
+        "good answers": ups,
+        "bad answers": len(lone) - ups,
     }
     chosen: dict[str, list[Row]] = {}
     if len(corrections) >= LEAST_CORRECTIONS:
         chosen["sft"] = corrections
     if len(pairs) >= LEAST_PAIRS:
         chosen["dpo"] = pairs
-    if min(ups, len(lone) - ups) >= LEAST_THUMBS:
+    if min(ups, len(lone) - ups) >= LEAST_ANSWERS:
         chosen["kto"] = lone
     return Chosen(chosen, given, {shape: dict(found.left_out) for shape, found in rows.items()})
 
@@ -55,8 +58,8 @@ def need(chosen: Chosen) -> None:
     have = ", ".join(f"{number} {kind}" for kind, number in given.items())
     missing = (
         f"{LEAST_PAIRS - given['pairs']} more pairs with a better side, or "
-        f"{max(0, LEAST_THUMBS - given['thumbs up'])} more thumbs up and "
-        f"{max(0, LEAST_THUMBS - given['thumbs down'])} more thumbs down, or "
+        f"{max(0, LEAST_ANSWERS - given['good answers'])} more answers called good and "
+        f"{max(0, LEAST_ANSWERS - given['bad answers'])} more called bad, or "
         f"{LEAST_CORRECTIONS - given['corrections']} more corrections"
     )
     raise Invalid(

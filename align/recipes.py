@@ -65,8 +65,10 @@ class DPO(Recipe):
 
 @dataclass(frozen=True)
 class KTO(Recipe):
-    """Learn from single thumbs, up and down (Ethayarajh et al. 2024)."""
+    """Learn from verdicts on single answers, good and bad (Ethayarajh et al. 2024)."""
 
+    epochs: int = 1
+    learning_rate: float = 6e-4
     beta: float = 0.1
     """How closely to stay at the start; smaller moves further."""
 
@@ -84,7 +86,7 @@ class Round:
     dpo: DPO = field(default_factory=DPO)
     """How pairs are learnt."""
     kto: KTO = field(default_factory=KTO)
-    """How lone thumbs are learnt."""
+    """How verdicts on single answers are learnt."""
 
     def recipe(self, stage: str) -> Recipe:
         """The recipe of one stage."""

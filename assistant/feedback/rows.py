@@ -19,6 +19,8 @@ SHAPES: tuple[Shape, ...] = ("preference", "unpaired", "messages")
 Turns = list[dict[str, Any]]
 TOOLS = "asked with tools, which training does not show yet"
 UNFINISHED = "good, but cut off before its end: would teach not to stop"
+VERDICTS = {"up": True, "tie": True, "down": False, "both_bad": False}
+"""What a thumb, or a pair without a better side, says of each answer alone."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +170,11 @@ def _preference(
 
 def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
     for judgement in usable:
-        if judgement.kind == "thumb" or judgement.choice == "both_bad":
+        good = VERDICTS.get(judgement.choice or "")
+        if good is not None:
             for target in judgement.targets:
                 answer = snapshot.messages[target.message_id]
-                good, cut = judgement.choice == "up", _cut_off(answer)
+                cut = _cut_off(answer)
                 if good and cut:
                     left_out[UNFINISHED] += 1
                     continue

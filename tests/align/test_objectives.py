@@ -3,9 +3,9 @@
 import pytest
 
 from align.objectives import (
+    LEAST_ANSWERS,
     LEAST_CORRECTIONS,
     LEAST_PAIRS,
-    LEAST_THUMBS,
     Chosen,
     choose,
     need,
@@ -41,8 +41,8 @@ def test_each_kind_of_judgement_has_its_objective_from_its_least_number_on(one_l
     for rows, stage in (
         ({"talks": messages(LEAST_CORRECTIONS - less)}, "sft"),
         ({"preference": pairs(LEAST_PAIRS - less)}, "dpo"),
-        ({"unpaired": thumbs(LEAST_THUMBS - less, 50)}, "kto"),
-        ({"unpaired": thumbs(50, LEAST_THUMBS - less)}, "kto"),
+        ({"unpaired": thumbs(LEAST_ANSWERS - less, 50)}, "kto"),
+        ({"unpaired": thumbs(50, LEAST_ANSWERS - less)}, "kto"),
     ):
         assert list(chosen(**rows).rows) == ([] if one_less else [stage])
 
@@ -50,7 +50,7 @@ def test_each_kind_of_judgement_has_its_objective_from_its_least_number_on(one_l
 def test_stages_go_from_imitation_to_preference_to_thumbs():
     found = chosen(pairs(20), thumbs(10, 10), messages(8))
     assert list(found.rows) == ["sft", "dpo", "kto"]
-    assert found.given == {"corrections": 8, "pairs": 20, "thumbs up": 10, "thumbs down": 10}
+    assert found.given == {"corrections": 8, "pairs": 20, "good answers": 10, "bad answers": 10}
 
 
 def test_only_corrections_are_imitated():
@@ -64,7 +64,7 @@ def test_thumbs_that_made_a_pair_are_not_learnt_twice():
     opposite = Row({}, "both", (lone[0].judgement_ids[0], lone[-1].judgement_ids[0]))
     found = chosen([opposite, *pairs(19)], lone)
     assert found.rows["kto"] == lone[1:-1]
-    assert found.given["thumbs up"] == found.given["thumbs down"] == 11
+    assert found.given["good answers"] == found.given["bad answers"] == 11
     assert len(found.rows["dpo"]) == 20
 
 
@@ -78,9 +78,9 @@ def test_too_little_is_said_with_what_is_there_and_what_is_missing():
     with pytest.raises(Invalid) as refused:
         need(chosen(pairs(18), thumbs(12, 3), messages(1)))
     assert str(refused.value) == (
-        "Too little to learn from (1 corrections, 18 pairs, 12 thumbs up, 3 thumbs down, with "
-        "consent). A round needs 2 more pairs with a better side, or 0 more thumbs up and 7 more "
-        "thumbs down, or 7 more corrections."
+        "Too little to learn from (1 corrections, 18 pairs, 12 good answers, 3 bad answers, with "
+        "consent). A round needs 2 more pairs with a better side, or 0 more answers called good "
+        "and 7 more called bad, or 7 more corrections."
     )
     need(chosen(pairs(20)))
 

@@ -84,8 +84,8 @@ def test_a_round_tells_its_rows_and_keeps_every_stages_adapter_and_curve(finishe
     assert told["given"] == {
         "corrections": 0,
         "pairs": PAIRS,
-        "thumbs up": THUMBS,
-        "thumbs down": THUMBS,
+        "good answers": THUMBS,
+        "bad answers": THUMBS,
     }
     assert told["stages"]["dpo"]["held_out"] == HELD_OUT
     made = Registry(finished.home).get("round-001").path / "made"
@@ -133,7 +133,7 @@ def test_a_promoted_candidate_has_learnt_all_but_what_was_held_out(after: Settin
     withdraw(after)
     registry.promote("round-001")
     assert len(learnt_by(registry.get("round-001"), registry)) == 51
-    too_little = f"0 corrections, {HELD_OUT} pairs, 0 thumbs up, 0 thumbs down"
+    too_little = f"0 corrections, {HELD_OUT} pairs, 0 good answers, 0 bad answers"
     with pytest.raises(Invalid, match=too_little):
         run(after)
     assert begun(after) == ["round-001"]
@@ -214,7 +214,7 @@ def test_too_little_is_said_in_numbers_and_leaves_nothing(settings: Settings):
     judge(settings, pairs=18, ups=10, downs=4, corrections=1)
     with pytest.raises(Invalid) as refused:
         run(settings)
-    assert "(1 corrections, 19 pairs, 10 thumbs up, 4 thumbs down, with consent)" in str(
+    assert "(1 corrections, 19 pairs, 10 good answers, 4 bad answers, with consent)" in str(
         refused.value
     )
     assert "1 more pairs with a better side" in str(refused.value)

@@ -42,9 +42,11 @@ class Person:
         return "up" if self.rule(answer) else "down"
 
     def choice(self, first: str, second: str) -> str:
-        """The better of two answers, or a tie where the rule sees none."""
+        """The better of two answers, or what the page offers where the rule sees none."""
         likes = self.rule(first), self.rule(second)
-        return {(True, False): "first", (False, True): "second"}.get(likes, "tie")
+        return {(True, False): "first", (False, True): "second", (True, True): "tie"}.get(
+            likes, "both_bad"
+        )
 
 
 def person(name: str, seed: int) -> Person:

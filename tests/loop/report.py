@@ -7,7 +7,7 @@ import numpy as np
 from tests.loop.people import Person
 
 RESAMPLES = 10_000
-WORTH = {"first": 1.0, "tie": 0.5, "second": 0.0}
+WORTH = {"first": 1.0, "tie": 0.5, "both_bad": 0.5, "second": 0.0}
 
 
 def summary(pairs: list[dict[str, Any]], judge: Person) -> dict[str, Any]:

@@ -28,11 +28,12 @@ def test_a_rule_sees_what_it_says(rule: str, answer: str, liked: bool):
     assert RULES[rule](answer) is liked
 
 
-def test_a_person_prefers_what_complies_and_ties_otherwise():
+def test_a_person_prefers_what_complies_and_says_where_neither_is_better():
     judge = person("list", 0)
     assert judge.choice(LIST, "Red.") == "first"
     assert judge.choice("Red.", LIST) == "second"
-    assert judge.choice("Red.", "Blue.") == judge.choice(LIST, LIST) == "tie"
+    assert judge.choice(LIST, LIST) == "tie"
+    assert judge.choice("Red.", "Blue.") == "both_bad"
     assert judge.thumb(LIST) == "up"
 
 

@@ -207,7 +207,7 @@ class History(RuleBasedStateMachine):
         assert trained == {
             i
             for i, j in self.model.judgements.items()
-            if self.model.trains(i) and (j.kind == "thumb" or j.choice == "both_bad")
+            if self.model.trains(i) and j.choice in ("up", "down", "tie", "both_bad")
         }
         for row in build("preference", snapshot).rows:
             assert all(self.model.trains(i) for i in row.judgement_ids)

@@ -89,6 +89,27 @@ def split(rows: Sequence[Row], held_out: float, seed: int) -> tuple[list[Row], l
     )
 
 
+def balanced(rows: Sequence[Row], most: int, seed: int) -> tuple[Sequence[Row], Counter[str]]:
+    """Rows with a label, at most `most` of one verdict for each of the other, drawn by the seed.
+
+    A model that is told nearly always what not to say, and next to nothing to say instead, ends up
+    saying nothing sensible. Raises Invalid where all verdicts are the same.
+    """
+    kinds = [[row for row in rows if row.data["label"] is label] for label in (True, False)]
+    fewest = min(map(len, kinds))
+    if rows and not fewest:
+        verdict = "good" if kinds[0] else "bad"
+        raise Invalid(f"All {len(rows)} answers are called {verdict}; KTO compares good and bad.")
+    kept = {
+        id(row)
+        for kind in kinds
+        for row in random.Random(seed).sample(kind, min(len(kind), most * fewest))
+    }
+    surplus = len(rows) - len(kept)
+    why = f"more than {most} of one verdict for each of the other"
+    return [row for row in rows if id(row) in kept], Counter({why: surplus} if surplus else {})
+
+
 def save(rows: Iterable[Row], file: Path) -> str:
     """Write rows as JSONL and return the file's SHA-256."""
     body = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows).encode()

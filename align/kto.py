@@ -1,5 +1,6 @@
 """Answers called good or bad → a version that does more of one, less of the other (KTO)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ def run(
     row (APO-zero for single answers, D'Oosterlinck et al. 2024); the rarer verdict weighs as much
     in all as the commoner one (Ethayarajh et al. 2024, eq. 8).
     """
+    if len(rows) >= recipe.enough:
+        recipe = replace(recipe, epochs=1)
     ups = sum(row["label"] for row in rows)
     downs = len(rows) - ups
 

@@ -67,8 +67,11 @@ class DPO(Recipe):
 class KTO(Recipe):
     """Learn from verdicts on single answers, good and bad (Ethayarajh et al. 2024)."""
 
-    epochs: int = 1
     learning_rate: float = 6e-4
+    enough: int = 200
+    """With so many rows each is seen once: new ones teach more than the same again."""
+    balance: int = 3
+    """Most rows of one verdict for each of the other; the rest is left for another round."""
     beta: float = 0.1
     """How closely to stay at the start; smaller moves further."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from align import data
-from align.recipes import Job, Recipe
+from align.recipes import KTO, Job, Recipe
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
 from align.training import MADE
@@ -69,11 +69,14 @@ def train(
     stage: str, recipe: Recipe, seed: int, base: Path, rows: Sequence[Row], scratch: Path
 ) -> dict[str, Any]:
     """Run one stage on rows into `scratch/model`; returns the story to tell on the card."""
-    tokens, too_long = data.tokenized(tokenizer_of(base), rows, recipe.longest)
+    surplus = Counter[str]()
+    if isinstance(recipe, KTO):
+        rows, surplus = data.balanced(rows, recipe.balance, seed)
+    tokens, left_out = data.tokenized(tokenizer_of(base), rows, recipe.longest)
     if not tokens:
         raise Invalid(
             f"There is nothing to learn from: no row of the shape {SHAPES[stage]} is left "
-            f"({_counted(too_long) or 'none was given'})."
+            f"({_counted(left_out) or 'none was given'})."
         )
     run: Run = importlib.import_module(f"align.{stage}").run
     metrics = run(recipe, seed, base, tokens, scratch / "model")
@@ -81,7 +84,7 @@ def train(
         "stage": stage,
         "rows": len(tokens),
         "tokens": sum(row["length"] for row in tokens),
-        "too_long": too_long,
+        "not_learnt": left_out + surplus,
         "data_hash": data.digest(rows),
         "judgements": used_judgements(rows),
         "recipe": recipe.as_facts(),

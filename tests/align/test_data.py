@@ -137,6 +137,34 @@ def test_two_prompts_of_a_file_that_are_the_same_are_held_out_together(tmp_path:
     assert len({row.conversation_id for row in found}) == 3
 
 
+def answers(good: int, bad: int) -> list[Row]:
+    labels = [True] * good + [False] * bad
+    return [Row({"label": label, "place": i}, "", ()) for i, label in enumerate(labels)]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "kept_good", "kept_bad"), [(5, 20, 5, 15), (20, 5, 15, 5), (5, 15, 5, 15)]
+)
+def test_the_commoner_verdict_is_thinned_and_counted(good, bad, kept_good, kept_bad):
+    given = answers(good, bad)
+    kept, surplus = data.balanced(given, 3, seed=1)
+    labels = [row.data["label"] for row in kept]
+    assert (labels.count(True), labels.count(False)) == (kept_good, kept_bad)
+    assert surplus.total() == len(given) - len(kept)
+    assert kept == sorted(kept, key=lambda row: row.data["place"])
+    assert data.balanced(given, 3, seed=1)[0] == kept
+
+
+def test_which_answers_are_left_for_later_follows_from_the_seed():
+    kept = [tuple(r.data["place"] for r in data.balanced(answers(5, 50), 3, s)[0]) for s in (1, 2)]
+    assert kept[0] != kept[1]
+
+
+def test_answers_that_are_all_good_or_all_bad_are_refused():
+    with pytest.raises(Invalid, match="All 4 answers are called bad; KTO compares good and bad"):
+        data.balanced(answers(0, 4), 3, seed=0)
+
+
 def test_rows_are_saved_and_loaded_unchanged(tmp_path: Path):
     kept = [pair(chosen="Röd.\n红", unfinished=("chosen",)), pair(corrected=True)]
     saved = data.save(kept, tmp_path / "rows.jsonl")

@@ -188,6 +188,14 @@ def test_kto_does_more_of_the_good_and_less_of_the_bad(home: Settings, tiny: Ver
         assert (new > old) == row["label"]
 
 
+@pytest.mark.parametrize(("enough", "steps"), [(24, 6), (25, 24)])
+def test_with_enough_answers_each_is_seen_once(home: Settings, enough: int, steps: int):
+    made = teach("kto", home, name="kto-once", epochs=4, enough=enough)
+    story = json.loads((made.path / "made" / "training.json").read_text())
+    assert story["stages"][0]["rows"] == 24
+    assert story["stages"][0]["metrics"]["steps"] == steps
+
+
 def test_a_version_learns_from_the_store_and_names_its_judgements(settings: Settings):
     judge(settings, ups=8, downs=1, corrections=1)
     made = make("sft", Job(), recipe("sft", epochs=1), settings, lambda line: None)

@@ -190,7 +190,7 @@ def test_kto_does_more_of_the_good_and_less_of_the_bad(home: Settings, tiny: Ver
 
 @pytest.mark.parametrize(("enough", "steps"), [(24, 6), (25, 24)])
 def test_with_enough_answers_each_is_seen_once(home: Settings, enough: int, steps: int):
-    made = teach("kto", home, name="kto-once", epochs=4, enough=enough)
+    made = teach("kto", home, name=f"kto-{enough}", epochs=4, enough=enough)
     story = json.loads((made.path / "made" / "training.json").read_text())
     assert story["stages"][0]["rows"] == 24
     assert story["stages"][0]["metrics"]["steps"] == steps

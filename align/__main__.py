@@ -4,11 +4,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
-from align.recipes import DPO, KTO, SFT, Job, Recipe, Round
+from align.data.commands import data
+from align.recipes import DPO, KTO, SFT, AsJson, Job, Recipe, Round
 from assistant.errors import AssistantError
 from assistant.settings import Settings, from_environment
 from assistant.terminal import nobody_reads
@@ -26,8 +27,8 @@ GENTLE = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 Asked = tyro.conf.OmitArgPrefixes[Job]
-AsJson = Annotated[bool, tyro.conf.arg(help="Print the outcome as JSON.")]
 commands = tyro.extras.SubcommandApp()
+commands.command(data, name="data", help="Look at what would be learnt from, and clean it.")
 
 
 @commands.command

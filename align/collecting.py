@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from align import data
+from align.data.files import digest, load, save
+from align.data.gathering import split, without
 from align.objectives import Chosen, choose, need
 from align.quality import without_loops
 from align.recipes import Round
@@ -44,13 +45,13 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
     learnt = learnt_by(base, registry)
     with FeedbackStore(settings.database) as store:
         snapshot = store.snapshot()
-    rows = {shape: without_loops(data.without(build(shape, snapshot), learnt)) for shape in SHAPES}
+    rows = {shape: without_loops(without(build(shape, snapshot), learnt)) for shape in SHAPES}
     chosen = choose(rows)
     begun = {
         "base": base.name,
         "base_hash": base.content_hash,
         "seed": knobs.seed,
-        "data": {stage: data.digest(found) for stage, found in chosen.rows.items()},
+        "data": {stage: digest(found) for stage, found in chosen.rows.items()},
         "recipes": {stage: knobs.recipe(stage).as_facts() for stage in chosen.rows},
     }
     _refuse_the_same(rounds, begun)
@@ -85,19 +86,19 @@ def _save(chosen: Chosen, folder: Path, seed: int) -> None:
     """Write each stage's rows and those held out, with their hashes and what was left out."""
     notes: dict[str, Any] = {"given": chosen.given, "left_out": chosen.left_out, "stages": {}}
     for stage, rows in chosen.rows.items():
-        learn, held_out = data.split(rows, HELD_OUT if stage == "dpo" else 0.0, seed)
+        learn, held_out = split(rows, HELD_OUT if stage == "dpo" else 0.0, seed)
         notes["stages"][stage] = {
             "rows": len(learn),
-            "sha256": data.save(learn, folder / f"{stage}.jsonl"),
+            "sha256": save(learn, folder / f"{stage}.jsonl"),
             "held_out": len(held_out),
-            "held_out_sha256": data.save(held_out, folder / f"{stage}.held-out.jsonl"),
+            "held_out_sha256": save(held_out, folder / f"{stage}.held-out.jsonl"),
         }
     write_synced(folder / "data.json", json.dumps(notes, indent=2))
 
 
 def forgotten(folder: Path, settings: Settings) -> bool:
     """Whether something that an unfinished round learns from was taken back or deleted."""
-    used = {j for file in _row_files(folder) for row in data.load(file) for j in row.judgement_ids}
+    used = {j for file in _row_files(folder) for row in load(file) for j in row.judgement_ids}
     with FeedbackStore(settings.database) as store:
         snapshot = store.snapshot()
     usable = {
@@ -113,7 +114,7 @@ def forget(folder: Path) -> None:
     hashes of the rows are in data.json.
     """
     for file in _row_files(folder):
-        ids = [{"judgement_ids": row.judgement_ids} for row in data.load(file)]
+        ids = [{"judgement_ids": row.judgement_ids} for row in load(file)]
         write_synced(file.with_suffix(".judgements"), "".join(json.dumps(i) + "\n" for i in ids))
         file.unlink()
 

@@ -17,16 +17,16 @@ def repetition(words: Sequence[str]) -> float:
 
 
 def without_loops(rows: Rows) -> Rows:
-    """The rows whose good answer does not run in circles; what a person wrote may."""
-    kept = [row for row in rows.rows if row.corrected or _repetition(row) <= MOST_REPETITION]
+    """The rows whose good answer does not run in circles."""
+    kept = [row for row in rows.rows if not runs_in_circles(row)]
     gone = len(rows.rows) - len(kept)
     return Rows(kept, rows.left_out + Counter({LOOPS: gone} if gone else {}))
 
 
-def _repetition(row: Row) -> float:
-    """That of the answer to be done more of; a bad one may be as bad as it is."""
+def runs_in_circles(row: Row) -> bool:
+    """Whether the answer to be done more of does; what a person wrote, or a bad one, may."""
     data = row.data
-    if data.get("label") is False:
-        return 0.0
+    if row.corrected or data.get("label") is False or "text" in data:
+        return False
     good = data.get("chosen") or data.get("completion") or data["messages"]
-    return repetition(good[-1]["content"].split())
+    return repetition((good[-1]["content"] or "").split()) > MOST_REPETITION

@@ -1,9 +1,11 @@
 """Every knob of every stage, on one page; the defaults are the recipe."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
+
+AsJson = Annotated[bool, tyro.conf.arg(help="Print the outcome as JSON.")]
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,12 @@ class Job:
     base: str = "current"
     """What to start from: `current`, a version's name, a folder, or a hub name."""
     data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What to learn from: `feedback` (what people said here; the default), or files."""
+    """What to learn from: `feedback` (what people said here; the default), a file, a folder or a
+    hub name; with shares as `NAME:WEIGHT`."""
+    mix: Literal["rows", "tokens"] = "rows"
+    """What the weights are shares of."""
+    total: int | None = None
+    """Rows or tokens of an epoch with weights; without it, as many as there are with none twice."""
     name: str | None = None
     """What to call the new version; without it, the stage and a number."""
     seed: int = 0

@@ -34,13 +34,19 @@ def tokenizer_of(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def render(tokenizer: Any, messages: list[dict[str, str]]) -> Rendered:
+def render(
+    tokenizer: Any, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+) -> Rendered:
     """Render whole turns; what stands between the template's generation tags is trained.
 
     Raises ModelError for a template that does not mark answers, from which nothing could be learnt.
     """
     made = tokenizer.apply_chat_template(
-        messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        messages,
+        tools=tools,
+        tokenize=True,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
     )
     trained = [bool(m) for m in made["assistant_masks"]]
     if not any(trained):

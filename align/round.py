@@ -14,7 +14,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from align import collecting, data, harm
+from align import collecting, harm
+from align.data.files import load
+from align.data.tokens import tokenized
 from align.measure import answer_logps, measured
 from align.recipes import DPO, KTO, SFT, Recipe, Round
 from align.rendering import tokenizer_of
@@ -119,7 +121,7 @@ class _Work:
 
     def _stage(self, stage: str, recipe: Recipe, base: Path, scratch: Path) -> dict[str, Any]:
         """Train; what fails would fail again, so its round makes way for another recipe or rows."""
-        rows = data.load(self._folder / f"{stage}.jsonl")
+        rows = load(self._folder / f"{stage}.jsonl")
         try:
             return train(stage, recipe, self._begun["seed"], base, rows, scratch)
         except AssistantError:
@@ -140,8 +142,8 @@ class _Work:
         self, candidate: Version
     ) -> tuple[list[tuple[float, float, float, float]], list[tuple[int, int]]]:
         file = self._folder / "dpo.held-out.jsonl"
-        held_out: Sequence[Row] = data.load(file) if file.is_file() else []
-        rows, _ = data.tokenized(tokenizer_of(self._base.path), held_out, DPO().longest)
+        held_out: Sequence[Row] = load(file) if file.is_file() else []
+        rows, _ = tokenized(tokenizer_of(self._base.path), held_out, DPO().longest)
         if not rows:
             return [], []
         before = answer_logps(self._base.path, rows)

@@ -14,19 +14,23 @@ from typing import Any
 
 import torch
 
-from align import data
+from align.data.epoch import assembled
+from align.data.files import digest
+from align.data.gathering import Wanted
+from align.data.mixture import balanced
+from align.data.tokens import tokenized
 from align.recipes import KTO, Job, Recipe
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
 from align.training import MADE
 from assistant.disk import write_synced
 from assistant.errors import Invalid
-from assistant.feedback.rows import Row, Shape, used_judgements
+from assistant.feedback.rows import Row, used_judgements
 from assistant.registry import Registry, Version
 from assistant.settings import Settings
 from assistant.sources import resolve_now
 
-SHAPES: dict[str, Shape] = {"sft": "messages", "dpo": "preference", "kto": "unpaired"}
+SHAPES: dict[str, Wanted] = {"sft": "messages", "dpo": "preference", "kto": "unpaired"}
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 STORY = "training.json"
 
@@ -46,20 +50,27 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     registry = Registry(settings.home)
     base = resolve_now(job.base, registry, report)
     registry.verify(base)
-    rows = data.gather(SHAPES[stage], job.data, settings.database)
+    epoch = assembled(
+        SHAPES[stage], job.data, settings.database, tokenizer_of(base.path), job.seed, job.mix,
+        job.total,
+    )  # fmt: skip
+    for part in epoch.parts:
+        seen = f"each seen {part.seen:.2f} times on average"
+        report(f"{part.source}: {part.rows} rows, {part.share:.1%}, {seen}")
     name = job.name or _next_name(stage, registry)
     if registry.has(name):
         raise Invalid(f"There is a version {name!r} already; choose another --name.")
     steps = Steps(settings.home.resolve() / "making" / name, report)
     result = steps.do(
         stage,
-        partial(train, stage, recipe, job.seed, base.path, rows.rows),
+        partial(train, stage, recipe, job.seed, base.path, epoch.rows),
         base=base.content_hash,
-        data=data.digest(rows.rows),
+        data=digest(epoch.rows),
         seed=job.seed,
         recipe=recipe.as_facts(),
     )
-    trained = Trained(steps.folder / stage / "model", {**result, "left_out": rows.left_out})
+    told = {"left_out": epoch.left_out, "mixture": [vars(part) for part in epoch.parts]}
+    trained = Trained(steps.folder / stage / "model", {**result, **told})
     version = register(name, stage, base, [trained], registry)
     shutil.rmtree(steps.folder)
     return version
@@ -71,8 +82,8 @@ def train(
     """Run one stage on rows into `scratch/model`; returns the story to tell on the card."""
     surplus = Counter[str]()
     if isinstance(recipe, KTO):
-        rows, surplus = data.balanced(rows, recipe.balance, seed)
-    tokens, left_out = data.tokenized(tokenizer_of(base), rows, recipe.longest)
+        rows, surplus = balanced(rows, recipe.balance, seed)
+    tokens, left_out = tokenized(tokenizer_of(base), rows, recipe.longest)
     if not tokens:
         raise Invalid(
             f"There is nothing to learn from: no row of the shape {SHAPES[stage]} is left "
@@ -85,7 +96,7 @@ def train(
         "rows": len(tokens),
         "tokens": sum(row["length"] for row in tokens),
         "not_learnt": left_out + surplus,
-        "data_hash": data.digest(rows),
+        "data_hash": digest(rows),
         "judgements": used_judgements(rows),
         "recipe": recipe.as_facts(),
         "seed": seed,

@@ -148,7 +148,7 @@ def export(
 
 @feedback.command(name="import")
 def import_(file: Annotated[Path, tyro.conf.Positional], *, skip_broken: bool = False) -> int:
-    """Read judgements given elsewhere, from TRL's shapes in .jsonl or .parquet.
+    """Read judgements given elsewhere: pairs, rankings, thumbs, chats, in the usual formats.
 
     Importing states that you have the right to train on these rows.
 

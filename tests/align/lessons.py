@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from align import data
+from align.data.gathering import gather
+from align.data.tokens import tokenized
 from align.recipes import DPO, KTO, SFT, Job, Recipe
 from align.rendering import tokenizer_of
 from align.stages import SHAPES, make
@@ -80,8 +81,9 @@ def teach(
 def tokens(version: Version, stage: str) -> list[dict[str, Any]]:
     """The lessons as a stage sees them."""
     with TemporaryDirectory() as folder:
-        found = data.from_file(SHAPES[stage], write(Path(folder) / "rows.jsonl", rows(stage))).rows
-    return data.tokenized(tokenizer_of(version.path), found, 1024)[0]
+        file = write(Path(folder) / "rows.jsonl", rows(stage))
+        found = gather(SHAPES[stage], str(file), "sqlite://").rows
+    return tokenized(tokenizer_of(version.path), found, 1024)[0]
 
 
 def logps(model: Any, prompt: list[int], answer: list[int]) -> torch.Tensor:

@@ -19,7 +19,7 @@ import datasets
 from trl import DPOConfig, DPOTrainer
 
 from align import dpo, measure, training
-from align.data import tokenized
+from align.data.tokens import tokenized
 from align.recipes import DPO
 from align.rendering import tokenizer_of
 from assistant import embedded

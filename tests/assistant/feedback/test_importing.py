@@ -9,7 +9,7 @@ import pytest
 
 from assistant.errors import Invalid
 from assistant.feedback.export import write
-from assistant.feedback.importing import Example, read_examples
+from assistant.feedback.importing import read_examples
 from assistant.feedback.rows import SHAPES, Shape
 from assistant.feedback.store import FeedbackStore
 from tests.assistant.feedback.said import ANN, ask, assistant, data, raw, rows, user
@@ -68,7 +68,9 @@ BROKEN = {
     '{"prompt": "Q?", "chosen": "A", "rejected": "A"}': "identical",
     '{"prompt": "Q?", "chosen": "", "rejected": "B"}': "one assistant turn with text",
     '{"prompt": "Q?", "completion": "A", "label": "yes"}': "true or false",
-    '{"messages": [{"role": "user", "content": "Q?"}]}': "does not end with a user's turn",
+    '{"messages": [{"role": "user", "content": "Q?"}]}': "does not end with an answer",
+    '{"messages": [{"role": "assistant", "content": "A"}]}': "does not end with a user's turn",
+    '{"text": "Once."}': "a plain text, which nobody judged",
     '{"messages": [{"role": "robot", "content": "Q?"}]}': "role is not one of",
     '{"messages": [{"role": "user"}]}': "has no text",
     '{"messages": []}': "neither text nor a list",
@@ -93,15 +95,14 @@ def test_broken_rows_are_named_by_line_and_stop_the_import(store: FeedbackStore,
 def test_examples_are_read_line_by_line_without_a_store(tmp_path: Path):
     file = lines(tmp_path / "rows.jsonl", MESSAGES, "", "broken", PREFERENCE, UNPAIRED)
     read = dict(read_examples(file))
-    assert list(read) == [1, 3, 4, 5]
-    broken = read.pop(3)
+    assert list(read) == ["line 1", "line 3", "line 4", "line 5"]
+    broken = read.pop("line 3")
     assert isinstance(broken, Invalid)
     assert str(broken) == "not a JSON object"
-    asked = [user("Q?")]
-    assert read == {
-        1: Example(asked, ("A",), "thumb", "up"),
-        4: Example(asked, ("A", "B"), "pair", "first"),
-        5: Example(asked, ("A",), "thumb", "up"),
+    assert {line: (e.kind, e.prompt, e.texts, e.liked) for line, e in read.items()} == {
+        "line 1": ("chat", [user("Q?")], ("A",), True),
+        "line 4": ("pair", [user("Q?")], ("A", "B"), True),
+        "line 5": ("thumb", [user("Q?")], ("A",), True),
     }
 
 
@@ -124,11 +125,11 @@ def test_unknown_columns_are_told_and_not_kept(store: FeedbackStore, tmp_path: P
 
 
 def test_files_that_cannot_be_read_are_refused(store: FeedbackStore, tmp_path: Path):
-    (tmp_path / "rows.csv").write_text("a,b")
+    (tmp_path / "rows.xls").write_text("a,b")
     (tmp_path / "rows.parquet").write_bytes(b"not parquet")
     for name, words in (
         ("gone.jsonl", "Cannot read"),
-        ("rows.csv", "should end in"),
+        ("rows.xls", "should end in"),
         ("rows.parquet", "not a readable Parquet"),
     ):
         with pytest.raises(Invalid, match=words):
@@ -139,3 +140,18 @@ def test_a_binary_file_called_jsonl_is_broken_not_a_crash(store: FeedbackStore, 
     file = tmp_path / "rows.jsonl"
     pq.write_table(pa.table({"a": [1]}), file)
     assert store.load(file).broken
+
+
+def test_a_ranking_is_imported_with_its_ties(store: FeedbackStore, tmp_path: Path):
+    ranked = {"prompt": "Q?", "completions": ["C", "A", "B"], "scores": [1, 9, 1]}
+    assert store.load(lines(tmp_path / "rows.jsonl", ranked)).imported == 1
+    sides = [
+        (r["chosen"][0]["content"], r["rejected"][0]["content"]) for r in data(store, "preference")
+    ]
+    assert sorted(sides) == [("A", "B"), ("A", "C")]
+
+
+def test_rows_with_tools_are_not_imported(store: FeedbackStore, tmp_path: Path):
+    tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
+    report = store.load(lines(tmp_path / "rows.jsonl", MESSAGES | {"tools": [tool]}))
+    assert report.broken == {1: "has tools, which an import does not keep"}

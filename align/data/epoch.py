@@ -1,0 +1,59 @@
+"""What a stage learns from: its sources read, cleaned, mixed."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from align.data.gathering import FEEDBACK, Source, Wanted, gather
+from align.data.mixture import Part, mixed
+from align.data.tokens import length
+from align.quality import without_loops
+from assistant.errors import Invalid
+from assistant.feedback.rows import Row
+
+Measure = Literal["rows", "tokens"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The rows of one epoch, where they come from, and what was left out."""
+
+    rows: list[Row]
+    parts: list[Part] = field(default_factory=list)
+    """What each source gives, if shares were asked for."""
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def assembled(
+    shape: Wanted,
+    sources: Sequence[str],
+    database: str,
+    tokenizer: Any,
+    seed: int,
+    measure: Measure = "rows",
+    total: int | None = None,
+) -> Epoch:
+    """All rows of the sources or, where they have weights, an epoch with those shares.
+
+    Raises Invalid where only some have a weight, or a source is named twice.
+    """
+    asked = [Source.of(said) for said in sources or (FEEDBACK,)]
+    names = [source.name for source in asked]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise Invalid(f"--data names {twice[0]} twice; once, with a larger weight, is enough.")
+    weights = {source.name: source.weight for source in asked if source.weight is not None}
+    if weights and len(weights) < len(asked):
+        bare = next(source.name for source in asked if source.weight is None)
+        raise Invalid(f"--data {bare} has no weight but others have; write {bare}:WEIGHT.")
+    found = {name: without_loops(gather(shape, name, database)) for name in names}
+    left_out = sum((rows.left_out for rows in found.values()), Counter[str]())
+    if not weights:
+        return Epoch([row for rows in found.values() for row in rows.rows], [], left_out)
+    size: Callable[[Row], int] = {
+        "rows": lambda _: 1,
+        "tokens": lambda row: length(tokenizer, row),
+    }[measure]
+    by_source = {name: rows.rows for name, rows in found.items()}
+    rows, parts = mixed(by_source, weights, size, seed, total)
+    return Epoch(rows, parts, left_out)

@@ -1,0 +1,157 @@
+"""All rows of one shape, from what people said here, from files, and from the hub."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+from align.data.files import hashed
+from assistant.errors import Invalid
+from assistant.feedback.formats import Example, understand
+from assistant.feedback.importing import read_examples
+from assistant.feedback.rows import Row, Rows, Shape, build
+from assistant.feedback.store import FeedbackStore
+
+FEEDBACK = "feedback"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+NAMED = 3  # broken rows that an error names
+Wanted = Shape | Literal["text"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from, and its share of the mixture, if one was given."""
+
+    name: str
+    weight: float | None = None
+
+    @classmethod
+    def of(cls, said: str) -> "Source":
+        """`NAME` or `NAME:WEIGHT`; a weight is a number over 0. Raises Invalid."""
+        name, colon, tail = said.rpartition(":")
+        try:
+            weight = float(tail) if colon else None
+        except ValueError:
+            weight = None
+        if weight is None:
+            return cls(said)
+        if not 0 < weight < float("inf"):
+            raise Invalid(f"{said!r}: the weight of a source must be a number over 0.")
+        return cls(name, weight)
+
+
+Placed = tuple[str, Example | Invalid]
+
+
+def gather(
+    shape: Wanted,
+    source: str,
+    database: str,
+    learnt: frozenset[str] = frozenset(),
+    examples: Iterable[Placed] | None = None,
+) -> Rows:
+    """The rows of one shape from `feedback` (the store at `database`), a file, folder or hub name.
+
+    Rows made only of judgements in `learnt` are left out: the base has learnt from them already.
+    `examples` are those of the source, where it was read before. Raises Invalid naming the first
+    broken rows; nothing is trained on half a file.
+    """
+    if source == FEEDBACK:
+        if shape == "text":
+            return Rows()
+        with FeedbackStore(database) as store:
+            return without(build(shape, store.snapshot()), learnt)
+    return _from_examples(shape, source, examples_of(source) if examples is None else examples)
+
+
+def without(rows: Rows, learnt: frozenset[str]) -> Rows:
+    """The rows that hold something new."""
+    new = [row for row in rows.rows if not set(row.judgement_ids) <= learnt]
+    known = len(rows.rows) - len(new)
+    return Rows(new, rows.left_out + Counter({"learnt before by the base": known} if known else {}))
+
+
+def _from_examples(shape: Wanted, source: str, examples: Iterable[Placed]) -> Rows:
+    rows, broken = Rows(), []
+    name = Path(source).name
+    for place, example in examples:
+        if isinstance(example, Invalid):
+            broken.append(f"{place}: {example}")
+            continue
+        made = list(_shaped(shape, example))
+        if not made:
+            rows.left_out[f"{name}: {example.kind}, not of the shape {shape}"] += 1
+        for data in made:
+            talk = f"{name}:{hashed(data.get('prompt', data))}"
+            rows.rows.append(Row(data, talk, (), whole=example.kind == "chat"))
+    if broken:
+        more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+        raise Invalid(
+            f"{source} has broken rows ({'; '.join(broken[:NAMED])}{more}); mend or drop them."
+        )
+    return rows
+
+
+def examples_of(source: str) -> Iterator[Placed]:
+    """Where each row of a file, folder or hub name stands, and what it is or lacks."""
+    if Path(source).exists() or not HUB_NAME.fullmatch(source):
+        yield from read_examples(Path(source))
+        return
+    for number, row in enumerate(_from_hub(source), start=1):
+        try:
+            yield f"row {number}", understand(row)
+        except Invalid as error:
+            yield f"row {number}", error
+
+
+def _from_hub(name: str) -> Any:
+    """The training split of a data set of the hub; its code, if it has any, is never run."""
+    from datasets import load_dataset  # noqa: PLC0415 - slow, and rarely needed
+
+    try:
+        return load_dataset(name, split="train")
+    except Exception as error:  # the hub's library raises whatever the network does
+        raise Invalid(
+            f"There is no file {name}, and the hub gave no data set of that name "
+            f"({type(error).__name__}: {str(error)[:200]})."
+        ) from error
+
+
+def _shaped(shape: Wanted, example: Example) -> Iterator[dict[str, Any]]:
+    tools = {"tools": list(example.tools)} if example.tools else {}
+    match shape, example.kind:
+        case "preference", "pair":
+            yield _sides(example, 0, 1) | tools
+        case "preference", "ranking":
+            for one, other in combinations(range(len(example.answers)), 2):
+                if example.ranks[one] != example.ranks[other]:
+                    better, worse = sorted((one, other), key=lambda i: example.ranks[i])
+                    yield _sides(example, better, worse) | tools
+        case "unpaired", "thumb":
+            completion = [example.answers[0]]
+            judged = {"completion": completion, "label": example.liked}
+            yield {"prompt": example.prompt} | judged | tools
+        case ("messages", "chat") | ("messages", "thumb") if example.liked:
+            yield {"messages": [*example.prompt, example.answers[0]]} | tools
+        case "text", "text":
+            yield {"text": example.text}
+
+
+def _sides(example: Example, better: int, worse: int) -> dict[str, Any]:
+    chosen, rejected = example.answers[better], example.answers[worse]
+    return {"prompt": example.prompt, "chosen": [chosen], "rejected": [rejected]}
+
+
+def split(rows: Sequence[Row], held_out: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Rows to learn from and rows held out, so that no conversation is on both sides."""
+    conversations = sorted({row.conversation_id for row in rows})
+    random.Random(seed).shuffle(conversations)
+    out = set(conversations[: round(len(conversations) * held_out)])
+    return (
+        [row for row in rows if row.conversation_id not in out],
+        [row for row in rows if row.conversation_id in out],
+    )

@@ -1,0 +1,76 @@
+"""From rows to token ids under TRL's column names."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from align.rendering import Rendered, render
+from assistant.feedback.rows import Row
+
+ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
+
+
+def tokenized(
+    tokenizer: Any, rows: Sequence[Row], longest: int
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Rows as token ids under TRL's column names; too long and empty ones are left out and counted.
+
+    preference: prompt_ids, chosen_ids, rejected_ids; unpaired: prompt_ids, completion_ids, label;
+    messages: input_ids and labels (-100 where nothing is learnt: of what people judged all but the
+    last answer, of conversations in files all but the answers). An answer carries its end token
+    unless it was cut off (learning to end there would be learning to end anywhere), or is disliked
+    on its own: that it ended is not what was wrong with it; unlearning that makes answers endless.
+    """
+    made, left_out = [], Counter[str]()
+    for row in rows:
+        ids_of = columns(tokenizer, row)
+        if not all(ids for name, ids in ids_of.items() if name.endswith("_ids")):
+            left_out["an answer without text"] += 1
+            continue
+        size = _size(ids_of)
+        if size > longest:
+            left_out[f"longer than {longest} tokens"] += 1
+            continue
+        made.append(ids_of | {"length": size, "temperature": row.temperature})
+    return made, left_out
+
+
+def length(tokenizer: Any, row: Row) -> int:
+    """Of the row with its longer side, in tokens, the prompt included."""
+    return _size(columns(tokenizer, row))
+
+
+def _size(ids_of: dict[str, Any]) -> int:
+    answers = [len(ids_of[name]) for name in ANSWERS if name in ids_of]
+    return len(ids_of.get("prompt_ids", [])) + max(answers)
+
+
+def columns(tokenizer: Any, row: Row) -> dict[str, Any]:
+    """The token ids of one row, whatever their number."""
+    data, tools = row.data, row.data.get("tools")
+    if "text" in data:
+        ids = tokenizer(data["text"]).input_ids
+        return {"input_ids": ids, "labels": ids}
+    if "messages" in data:
+        rendered = render(tokenizer, data["messages"], tools)
+        labels = _every_answer(rendered) if row.whole else _last_answer(rendered)
+        return {"input_ids": rendered.ids, "labels": labels}
+    made: dict[str, Any] = {"label": data["label"]} if "label" in data else {}
+    for side in ("chosen", "rejected", "completion"):
+        if side in data:
+            prompt, answer = render(tokenizer, data["prompt"] + data[side], tools).split()
+            endless = side in row.unfinished or data.get("label") is False
+            answer = answer[:-1] if endless else answer
+            made |= {"prompt_ids": prompt, f"{side}_ids": answer}
+    return made
+
+
+def _every_answer(rendered: Rendered) -> list[int]:
+    return [i if t else -100 for i, t in zip(rendered.ids, rendered.trained, strict=True)]
+
+
+def _last_answer(rendered: Rendered) -> list[int]:
+    """Nobody judged the earlier ones."""
+    prompt, answer = rendered.split()
+    tail = len(rendered.ids) - len(prompt) - len(answer)
+    return [-100] * len(prompt) + answer + [-100] * tail

@@ -1,0 +1,294 @@
+"""One row of a file, in whichever of the usual formats, as a prompt, answers, and what is said."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from assistant.errors import Invalid
+
+Turns = list[dict[str, Any]]
+Kind = Literal["chat", "pair", "thumb", "ranking", "text"]
+ROLES = {
+    "system": "system", "developer": "system", "user": "user", "human": "user",
+    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "function_call": "call",
+    "tool": "tool", "observation": "tool", "function": "tool",
+}  # fmt: skip
+KEPT = ("tool_calls", "tool_call_id", "name")
+UNKNOWN = (
+    "no known columns (messages; conversations; instruction and output; chosen and rejected; "
+    "prompt and completion, with or without label; prompt and completions; preferred_output and "
+    "non_preferred_output; text)"
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row understood."""
+
+    kind: Kind
+    format: str
+    """The format's usual name."""
+    prompt: Turns = field(default_factory=list)
+    answers: tuple[dict[str, Any], ...] = ()
+    """Assistant turns: of a chat the last one, of a pair the better one first."""
+    liked: bool = True
+    """What a thumb says."""
+    ranks: tuple[float, ...] = ()
+    """Of a ranking's answers; less is better, the same is a tie."""
+    tools: tuple[dict[str, Any], ...] = ()
+    text: str = ""
+    columns: frozenset[str] = frozenset()
+    """What of the row was read."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the answers say."""
+        return tuple(answer["content"] for answer in self.answers)
+
+
+def understand(row: Any) -> Example:
+    """Recognise a row by its columns. Raises Invalid, saying what is wrong with it."""
+    if not isinstance(row, Mapping):
+        raise Invalid("not a JSON object")
+    given = {name: value for name, value in row.items() if value is not None}
+    for name, columns, read in FORMATS:
+        if columns <= set(given):
+            return read(name, given)
+    raise Invalid(UNKNOWN)
+
+
+def _openai_preference(name: str, row: dict[str, Any]) -> Example:
+    asked = row["input"] if isinstance(row["input"], Mapping) else {"messages": row["input"]}
+    sides = [turns(row[side], "assistant") for side in PREFERRED]
+    prompt = turns(asked.get("messages"), "user")
+    return _pair(name, {"tools": asked.get("tools")}, prompt, sides, "input", *PREFERRED)
+
+
+def _sharegpt(name: str, row: dict[str, Any]) -> Example:
+    said = _with_system(row, turns(row["conversations"], "user"))
+    read = ("conversations", "system")
+    if set(SIDES) <= set(row):
+        return _pair(name, row, said, [_one(row[side]) for side in SIDES], *read, *SIDES)
+    if "kto_tag" in row:
+        return _thumb(name, row, said[:-1], said[-1:], "kto_tag", *read)
+    return _chat(name, row, said, *read)
+
+
+def _alpaca(name: str, row: dict[str, Any]) -> Example:
+    """LLaMA-Factory's reading: input on a new line, history as pairs of turns before."""
+    asked = "\n".join(filter(None, (_string(row, "instruction"), _string(row, "input"))))
+    earlier = _history(row.get("history") or [])
+    prompt = _with_system(row, turns([*earlier, {"role": "user", "content": asked}], "user"))
+    read = ("instruction", "input", "history", "system")
+    if set(SIDES) <= set(row):
+        return _pair(name, row, prompt, _sides(row), *read, *SIDES)
+    if "output" not in row:
+        raise Invalid(UNKNOWN)
+    answer = turns(row["output"], "assistant")
+    if "kto_tag" in row:
+        return _thumb(name, row, prompt, answer, "kto_tag", *read, "output")
+    return _chat(name, row, prompt + answer, *read, "output")
+
+
+def _history(said: Any) -> Turns:
+    if not isinstance(said, list) or not all(isinstance(o, list) and len(o) == 2 for o in said):
+        raise Invalid("history is not a list of pairs of question and answer")
+    roles = ("user", "assistant")
+    return [{"role": r, "content": t} for one in said for r, t in zip(roles, one, strict=True)]
+
+
+def _preference(name: str, row: dict[str, Any]) -> Example:
+    chosen, rejected = _sides(row)
+    if "prompt" in row:
+        prompt = turns(row["prompt"], "user")
+        return _pair(name, row, prompt, [chosen, rejected], "prompt", *SIDES)
+    if rejected[:-1] != chosen[:-1]:
+        raise Invalid("chosen and rejected answer different prompts")
+    return _pair(name, row, chosen[:-1], [chosen[-1:], rejected[-1:]], *SIDES)
+
+
+def _unpaired(name: str, row: dict[str, Any]) -> Example:
+    prompt, answer = turns(row["prompt"], "user"), turns(row["completion"], "assistant")
+    return _thumb(name, row, prompt, answer, "label", "prompt", "completion")
+
+
+def _completion(name: str, row: dict[str, Any]) -> Example:
+    said = turns(row["prompt"], "user") + turns(row["completion"], "assistant")
+    return _chat(name, row, said, "prompt", "completion")
+
+
+def _messages(name: str, row: dict[str, Any]) -> Example:
+    return _chat(name, row, turns(row["messages"], "user"), "messages")
+
+
+def _ranking(name: str, row: dict[str, Any]) -> Example:
+    """`ranks` (less is better) or `scores` (more is better); without, the best stands first."""
+    given = row["completions"]
+    if not isinstance(given, list) or len(given) < 2:
+        raise Invalid("completions is not a list of two or more answers")
+    ranks = _numbers(row.get("ranks", [*range(len(given))]))
+    if "scores" in row:
+        ranks = tuple(-score for score in _numbers(row["scores"]))
+    if len(ranks) != len(given):
+        raise Invalid(f"{len(given)} completions, but {len(ranks)} ranks or scores")
+    answers = [turns(answer, "assistant") for answer in given]
+    read = ("prompt", "completions", "ranks", "scores")
+    made = _made("ranking", name, row, turns(row["prompt"], "user"), answers, *read)
+    return replace(made, ranks=ranks)
+
+
+def _text(name: str, row: dict[str, Any]) -> Example:
+    if not isinstance(row["text"], str) or not row["text"].strip():
+        raise Invalid("text is empty, or not a text")
+    return Example("text", name, text=row["text"], columns=frozenset({"text"}))
+
+
+Read = Callable[[str, dict[str, Any]], Example]
+SIDES = ("chosen", "rejected")
+PREFERRED = ("preferred_output", "non_preferred_output")
+FORMATS: tuple[tuple[str, set[str], Read], ...] = (  # the first whose columns are all there
+    ("OpenAI preference", {"input", *PREFERRED}, _openai_preference),
+    ("ShareGPT", {"conversations"}, _sharegpt),
+    ("Alpaca", {"instruction"}, _alpaca),
+    ("chosen/rejected", {"chosen", "rejected"}, _preference),
+    ("prompt/completion/label", {"prompt", "completion", "label"}, _unpaired),
+    ("prompt/completion", {"prompt", "completion"}, _completion),
+    ("ranking", {"prompt", "completions"}, _ranking),
+    ("messages", {"messages"}, _messages),
+    ("text", {"text"}, _text),
+)
+
+
+def _pair(name: str, row: dict[str, Any], prompt: Turns, sides: list[Turns], *read: str) -> Example:
+    made = _made("pair", name, row, prompt, sides, *read)
+    if made.answers[0] == made.answers[1]:
+        raise Invalid("chosen and rejected are identical")
+    return made
+
+
+def _thumb(
+    name: str, row: dict[str, Any], prompt: Turns, answer: Turns, label: str, *read: str
+) -> Example:
+    liked = row[label]
+    if isinstance(liked, str):
+        liked = {"true": True, "false": False}.get(liked.lower())
+    if not isinstance(liked, bool):
+        raise Invalid("label is not true or false")
+    return replace(_made("thumb", name, row, prompt, [answer], label, *read), liked=liked)
+
+
+def _chat(name: str, row: dict[str, Any], said: Turns, *read: str) -> Example:
+    if said[-1]["role"] != "assistant":
+        raise Invalid("the conversation does not end with an answer")
+    return _made("chat", name, row, said[:-1], [said[-1:]], *read)
+
+
+def _made(
+    kind: Kind, name: str, row: dict[str, Any], prompt: Turns, answers: list[Turns], *read: str
+) -> Example:
+    made = tuple(map(_answer, answers))
+    if not prompt or prompt[-1]["role"] not in ("user", "tool"):
+        raise Invalid("the prompt does not end with a user's turn")
+    tools = _tools(row.get("tools"))
+    return Example(kind, name, prompt, made, tools=tools, columns=frozenset({"tools", *read}))
+
+
+def turns(value: Any, role: str) -> Turns:
+    """Turns of a conversation, or a plain text said by `role`. Raises Invalid."""
+    if isinstance(value, str):
+        return [{"role": role, "content": value}]
+    if not isinstance(value, list) or not value:
+        raise Invalid("a column holds neither text nor a list of turns")
+    return [_turn(turn) for turn in value]
+
+
+def _turn(turn: Any) -> dict[str, Any]:
+    if not isinstance(turn, Mapping):
+        raise Invalid("a turn is not a JSON object")
+    role = ROLES.get(str(turn.get("role") or turn.get("from")))
+    if role is None:
+        raise Invalid(f"a turn's role is not one of {', '.join(ROLES)}")
+    content = turn.get("content", turn.get("value"))
+    if role == "call":  # ShareGPT: the call as JSON text in the place of the answer
+        return {"role": "assistant", "content": "", "tool_calls": [_call(content)]}
+    if isinstance(content, list):
+        content = _joined(content)
+    if content is None and turn.get("tool_calls"):
+        content = ""
+    if not isinstance(content, str):
+        raise Invalid("a turn has no text")
+    kept = {name: turn[name] for name in KEPT if turn.get(name)}
+    if "tool_calls" in kept:
+        kept["tool_calls"] = [_call(call) for call in kept["tool_calls"]]
+    return {"role": role, "content": content, **kept}
+
+
+def _call(call: Any) -> dict[str, Any]:
+    """A tool call in OpenAI's form, its arguments as an object, as the chat template shows them."""
+    call = _json(call)
+    function = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise Invalid("a tool call names no function")
+    arguments = _json(function.get("arguments", {}))
+    if not isinstance(arguments, dict):
+        raise Invalid("a tool call's arguments are not a JSON object")
+    made = {"name": function["name"], "arguments": arguments}
+    return {"type": "function", "function": made} | {k: call[k] for k in ("id",) if k in call}
+
+
+def _tools(tools: Any) -> tuple[dict[str, Any], ...]:
+    tools = _json(tools) if tools else []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise Invalid("tools is not a list of objects")
+    return tuple(t if "function" in t else {"type": "function", "function": t} for t in tools)
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise Invalid("a tool, a call or its arguments is not JSON") from None
+
+
+def _joined(parts: list[Any]) -> str:
+    """The text of content parts; raises Invalid for what is not text."""
+    texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise Invalid("a turn holds something that is not text")
+    return "".join(str(text) for text in texts)
+
+
+def _answer(said: Turns) -> dict[str, Any]:
+    alone = len(said) == 1 and said[0]["role"] == "assistant"
+    if not alone or not (said[0]["content"].strip() or said[0].get("tool_calls")):
+        raise Invalid("an answer must be one assistant turn with text")
+    return said[0]
+
+
+def _sides(row: dict[str, Any]) -> list[Turns]:
+    return [turns(row[side], "assistant") for side in SIDES]
+
+
+def _one(value: Any) -> Turns:
+    return [_turn(value)] if isinstance(value, Mapping) else turns(value, "assistant")
+
+
+def _with_system(row: dict[str, Any], said: Turns) -> Turns:
+    system = _string(row, "system")
+    return [{"role": "system", "content": system}, *said] if system else said
+
+
+def _string(row: dict[str, Any], name: str) -> str:
+    value = row.get(name, "")
+    if not isinstance(value, str):
+        raise Invalid(f"{name} is not a text")
+    return value
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list) or not all(isinstance(v, int | float) for v in values):
+        raise Invalid("ranks or scores are not numbers")
+    return tuple(values)

@@ -1,0 +1,126 @@
+"""`align data`: what it prints is what is there, and what it writes can be trained on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from align.data.cleaned import write_cleaned
+from align.data.cleaning import Choice
+from align.data.gathering import gather
+from align.data.show import quantiles, show, understood
+from align.rendering import tokenizer_of
+from assistant.errors import Invalid
+from assistant.registry import Version
+from assistant.settings import Settings
+from tests.align.lessons import judge, rows, write
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny: Version):
+    return tokenizer_of(tiny.path)
+
+
+def printed(found, tokenizer, examples: int = 1, **how) -> str:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"), **how)  # noqa: SIM115
+    show(found, tokenizer, examples, console)
+    return console.export_text(styles=how.get("force_terminal", False))
+
+
+def test_a_file_is_shown_with_kinds_lengths_and_what_is_broken(tmp_path: Path, tokenizer):
+    mixed = [*rows("dpo", 5), *rows("sft", 3), "{nothing", {"text": "Once."}]
+    found = understood(str(write(tmp_path / "rows.jsonl", mixed)), "sqlite://", tokenizer)
+    text = printed(found, tokenizer)
+    assert "rows.jsonl: 5 × pair, written as chosen/rejected" in text
+    assert "rows.jsonl: 3 × chat, written as messages" in text
+    assert "broken, line 9: not a JSON object" in text
+    assert "preference: 5 rows" in text
+    assert "[chosen] The number is 0, my friend.<|im_end|>" in text
+    facts = found.as_facts()
+    assert facts["shapes"]["messages"]["rows"] == 3
+    assert facts["shapes"]["preference"]["left_out"] == {
+        "rows.jsonl: chat, not of the shape preference": 3,
+        "rows.jsonl: text, not of the shape preference": 1,
+    }
+    json.dumps(facts)
+
+
+def test_what_is_learnt_stands_out(tmp_path: Path, tokenizer):
+    talk = [{"role": "user", "content": "冰?"}, {"role": "assistant", "content": "水"}]
+    found = understood(
+        str(write(tmp_path / "rows.jsonl", [{"messages": talk}])), "sqlite://", tokenizer
+    )
+    text = printed(found, tokenizer, force_terminal=True, color_system="standard")
+    assert "\x1b[1;32m水<|im_end|>\x1b[0m" in text
+    assert "\x1b[2m<|im_start|>user" in text
+
+
+def test_feedback_is_shown_by_shape(settings: Settings, tokenizer):
+    judge(settings, pairs=2, ups=1, downs=1)
+    shapes = understood("feedback", settings.database, tokenizer).as_facts()["shapes"]
+    assert {shape: held["rows"] for shape, held in shapes.items()} == {
+        "preference": 2, "unpaired": 2, "messages": 1,
+    }  # fmt: skip
+
+
+def test_nothing_is_said_of_nothing(settings: Settings, tokenizer):
+    found = understood("feedback", settings.database, tokenizer)
+    assert "No row that any stage could learn from." in printed(found, tokenizer)
+
+
+def test_quantiles_are_values_that_are_there():
+    assert quantiles([7]) == {"shortest": 7, "median": 7, "p95": 7, "longest": 7}
+    assert quantiles(range(101)) == {"shortest": 0, "median": 50, "p95": 95, "longest": 100}
+
+
+def clean(source: Path, out: Path, **more):
+    given = {"against": (), "held_out": 0.0, "seed": 0, "choice": Choice(near=False)} | more
+    choice, against = given["choice"], given["against"]
+    return write_cleaned(
+        *(str(source), out, "preference", "sqlite://", choice, against),
+        *(given["held_out"], given["seed"]),
+    )
+
+
+def test_what_is_written_can_be_read_again_and_the_report_has_no_text(tmp_path: Path):
+    loop = {"prompt": "Q?", "chosen": "secret words " * 20, "rejected": "No."}
+    source = write(tmp_path / "rows.jsonl", [*rows("dpo", 20), *rows("dpo", 1), loop])
+    report = clean(source, tmp_path / "made" / "clean.jsonl", held_out=0.1)
+    learn = gather("preference", str(tmp_path / "made" / "clean.jsonl"), "").rows
+    apart = gather("preference", str(tmp_path / "made" / "clean.held-out.jsonl"), "").rows
+    assert (len(learn), len(apart)) == (report.written, report.held_out) == (18, 2)
+    assert not {r.conversation_id.split(":")[1] for r in learn} & {
+        r.conversation_id.split(":")[1] for r in apart
+    }
+    told = (tmp_path / "made" / "clean.report.json").read_text()
+    assert "secret words" not in told
+    assert json.loads(told)["steps"][2]["reasons"]
+    assert any("secret words" in line for line in report.lines())
+
+
+def test_questions_of_a_file_are_kept_out(tmp_path: Path):
+    source = write(tmp_path / "rows.jsonl", rows("dpo", 3))
+    held = tmp_path / "exam.txt"
+    held.write_text("Please could you say 1 now\n")
+    rows_ = [{"prompt": "Please could you say 1 now", "chosen": "1", "rejected": "2"}]
+    source = write(tmp_path / "rows.jsonl", [*rows("dpo", 3), *rows_])
+    assert clean(source, tmp_path / "out.jsonl").written == 4
+    assert clean(source, tmp_path / "out.jsonl", against=(held,)).written == 3
+    as_rows = write(tmp_path / "exam.jsonl", rows_)
+    assert clean(source, tmp_path / "out.jsonl", against=(as_rows,)).written == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("out.csv", {}, "should end in .jsonl"),
+        ("out.jsonl", {"held_out": 1.0}, "from 0 to less than 1"),
+        ("out.jsonl", {"source": "kto"}, "has no row of the shape preference"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path: Path, name: str, more: dict, words: str):
+    source = write(tmp_path / "rows.jsonl", rows(more.pop("source", "dpo"), 3))
+    with pytest.raises(Invalid, match=words):
+        clean(source, tmp_path / name, **more)
+    assert not (tmp_path / name).exists()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from align.data.commands import data
-from align.recipes import DPO, KTO, SFT, AsJson, Job, Recipe, Round
+from align.recipes import DPO, KTO, SFT, AsJson, Job, Recipe, Reward, Round
 from assistant.errors import AssistantError
 from assistant.settings import Settings, from_environment
 from assistant.terminal import nobody_reads
@@ -35,6 +35,12 @@ commands.command(data, name="data", help="Look at what would be learnt from, and
 def sft(job: Asked, recipe: tyro.conf.OmitArgPrefixes[SFT], *, json: AsJson = False) -> None:
     """Learn to imitate good answers."""
     _make("sft", job, recipe, json)
+
+
+@commands.command
+def reward(job: Asked, recipe: tyro.conf.OmitArgPrefixes[Reward], *, json: AsJson = False) -> None:
+    """Learn to score answers as people judge them."""
+    _make("reward", job, recipe, json)
 
 
 @commands.command
@@ -139,7 +145,8 @@ def _make(stage: str, job: Job, recipe: Recipe, as_json: bool) -> None:
     if as_json:
         _print_json(asdict(version))
         return
-    print(f"{version.name}: {version.source}. Next: assistant promote {version.name}")
+    following = "assistant promote" if version.speaks else "align data generate --scorer"
+    print(f"{version.name}: {version.source}. Next: {following} {version.name}")
 
 
 def _be_gentle() -> None:

@@ -84,7 +84,7 @@ def _pairs(
     return Check("pair_accuracy", 0.5, right / len(gains), low, high, 0.5, high < 0.5, says)
 
 
-def wilson(successes: int, total: int) -> tuple[float, float]:
+def wilson(successes: float, total: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share (Wilson 1927)."""
     z, share = 1.96, successes / total
     middle = share + z * z / (2 * total)

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from align.loading import load
 from align.quality import repetition
 from align.rendering import tokenizer_of
 from align.sampling import Sampled, sample
-from align.training import load
 from assistant import prompts
 from assistant.disk import write_synced
 from assistant.registry import Version

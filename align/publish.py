@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from align import fidelity, int8
+from align.loading import load
 from align.rendering import render, tokenizer_of
 from align.steps import Report
-from align.training import load
 from assistant import prompts
 from assistant.published import Form
 from assistant.registry import Registry, Version

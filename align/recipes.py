@@ -41,10 +41,6 @@ class Recipe:
     """Rows computed at once; less needs less memory."""
     longest: int = 1024
     """Longest row in tokens, prompt included; longer ones are left out and counted."""
-    anchor: float = 5.0
-    """How strongly plain text is held to what the base thought of it; 0 holds nothing."""
-    drift: float = 0.03
-    """Most by which plain text may become less likely (its perplexity, as a share)."""
     rank: int = 16
     """Rank of the LoRA matrices on every linear layer."""
 
@@ -54,12 +50,22 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class SFT(Recipe):
+class Speaking(Recipe):
+    """What every stage has that ends in a version one can talk to."""
+
+    anchor: float = 5.0
+    """How strongly plain text is held to what the base thought of it; 0 holds nothing."""
+    drift: float = 0.03
+    """Most by which plain text may become less likely (its perplexity, as a share)."""
+
+
+@dataclass(frozen=True)
+class SFT(Speaking):
     """Learn to imitate good answers: thumbs up, corrections, conversations."""
 
 
 @dataclass(frozen=True)
-class DPO(Recipe):
+class DPO(Speaking):
     """Learn to prefer the better of two answers (Rafailov et al. 2023)."""
 
     epochs: int = 3
@@ -71,7 +77,7 @@ class DPO(Recipe):
 
 
 @dataclass(frozen=True)
-class KTO(Recipe):
+class KTO(Speaking):
     """Learn from verdicts on single answers, good and bad (Ethayarajh et al. 2024)."""
 
     learning_rate: float = 6e-4
@@ -81,6 +87,20 @@ class KTO(Recipe):
     """Most rows of one verdict for each of the other; the rest is left for another round."""
     beta: float = 0.1
     """How closely to stay at the start; smaller moves further."""
+
+
+@dataclass(frozen=True)
+class Reward(Recipe):
+    """Learn to score answers as people judge them (Bradley & Terry 1952)."""
+
+    epochs: int = 2
+    learning_rate: float = 1e-3
+    members: int = 3
+    """Scorers of the ensemble; where they differ, none of them knows."""
+    center: float = 0.01
+    """How strongly scores are held around 0 (Eisenstein et al. 2023)."""
+    held_out: float = 0.1
+    """Share of conversations that tell how good it is."""
 
 
 @dataclass(frozen=True)

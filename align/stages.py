@@ -16,10 +16,10 @@ import torch
 
 from align.data.epoch import assembled
 from align.data.files import digest
-from align.data.gathering import Wanted
+from align.data.gathering import Wanted, split
 from align.data.mixture import balanced
 from align.data.tokens import tokenized
-from align.recipes import KTO, Job, Recipe
+from align.recipes import KTO, Job, Recipe, Reward
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
 from align.training import MADE
@@ -30,7 +30,12 @@ from assistant.registry import Registry, Version
 from assistant.settings import Settings
 from assistant.sources import resolve_now
 
-SHAPES: dict[str, Wanted] = {"sft": "messages", "dpo": "preference", "kto": "unpaired"}
+SHAPES: dict[str, Wanted] = {
+    "sft": "messages",
+    "dpo": "preference",
+    "kto": "unpaired",
+    "reward": "comparison",
+}
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 STORY = "training.json"
 
@@ -80,9 +85,7 @@ def train(
     stage: str, recipe: Recipe, seed: int, base: Path, rows: Sequence[Row], scratch: Path
 ) -> dict[str, Any]:
     """Run one stage on rows into `scratch/model`; returns the story to tell on the card."""
-    surplus = Counter[str]()
-    if isinstance(recipe, KTO):
-        rows, surplus = balanced(rows, recipe.balance, seed)
+    rows, held_out, surplus = _set_aside(recipe, rows, seed)
     tokens, left_out = tokenized(tokenizer_of(base), rows, recipe.longest)
     if not tokens:
         raise Invalid(
@@ -91,6 +94,9 @@ def train(
         )
     run: Run = importlib.import_module(f"align.{stage}").run
     metrics = run(recipe, seed, base, tokens, scratch / "model")
+    if held_out:
+        apart, _ = tokenized(tokenizer_of(base), held_out, recipe.longest)
+        metrics |= _judged(scratch / "model", apart)
     return {
         "stage": stage,
         "rows": len(tokens),
@@ -102,6 +108,24 @@ def train(
         "seed": seed,
         "metrics": metrics,
     }
+
+
+def _set_aside(
+    recipe: Recipe, rows: Sequence[Row], seed: int
+) -> tuple[Sequence[Row], Sequence[Row], Counter[str]]:
+    """The rows to learn from, those that tell how good it became, and what is left for later."""
+    if isinstance(recipe, KTO):
+        learn, surplus = balanced(rows, recipe.balance, seed)
+        return learn, [], surplus
+    if isinstance(recipe, Reward):
+        return *split(rows, recipe.held_out, seed), Counter()
+    return rows, [], Counter()
+
+
+def _judged(scorer: Path, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    from align.scoring import judged  # noqa: PLC0415 - only one stage needs it
+
+    return judged(scorer, rows)
 
 
 def register(
@@ -168,6 +192,12 @@ def _facts(base: Version, story: dict[str, Any]) -> dict[str, Any]:
 
 def _sentence(story: dict[str, Any]) -> str:
     metrics = story["metrics"]
+    if "accuracy" in metrics:
+        return (
+            f"{story['stage']} on {story['rows']} rows, {metrics['accuracy']:.0%} of "
+            f"{metrics['held_out']} held-out pairs ranked right ({metrics['low']:.0%} to "
+            f"{metrics['high']:.0%}; always longer {metrics['always_longer']:.0%})"
+        )
     kept = metrics.get("kept", 1.0)
     less = f", {kept:.0%} of it kept" if kept < 1 else ""
     return (

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import Any
 
 from assistant import published
 from assistant.disk import file_hash, hashed, scratch, sync_folder, write_synced
-from assistant.errors import ModelError, NotFound
+from assistant.errors import Invalid, ModelError, NotFound
+from assistant.history import History, now
 from assistant.home import running_at
 from assistant.published import Published
 
 NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
 TEMPLATE = "chat_template.jinja"
 SERVED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
+JUDGES = ("reward", "moderation")  # the stages whose versions do not speak
 UNSAFE_FILES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -44,6 +45,11 @@ class Version:
     """In which form engines load it; noted beside the card, not on it."""
 
     @property
+    def speaks(self) -> bool:
+        """Whether one can talk to it; some versions judge answers instead."""
+        return self.kind not in JUDGES
+
+    @property
     def path(self) -> Path:
         """The folder that `from_pretrained` loads, and training starts from."""
         return Path(self.folder)
@@ -60,7 +66,7 @@ class Registry:
     def __init__(self, home: Path) -> None:
         self.folder = home.resolve() / "versions"
         self._pointer = self.folder / "current"
-        self._history = self.folder / "promotions.jsonl"
+        self._history = History(self.folder / "promotions.jsonl")
 
     def versions(self) -> list[Version]:
         """Every registered version, oldest first."""
@@ -164,11 +170,11 @@ class Registry:
 
         `instead`: of the current one, which no rollback shall lead back to.
         """
-        version = self.get(name)
+        version = speaking(self.get(name))
         before = self.current
         self._point_to(name)
         entry = {"from": before.name if before else None, "to": name, "reason": reason}
-        self._note(entry | ({"rollback": True} if instead else {}))
+        self._history.note(entry | ({"rollback": True} if instead else {}))
         return version
 
     def rollback(self, reason: str = "by hand") -> Version:
@@ -176,41 +182,25 @@ class Registry:
 
         Rolling back again goes one further back. Raises NotFound where there is nothing before.
         """
-        line = self._line()
+        line = self._history.line()
         if len(line) < 2:
             raise NotFound("There is nothing to roll back to: no version was promoted before.")
         version = self.get(line[-2])
         self._point_to(version.name)
-        self._note({"from": line[-1], "to": version.name, "reason": reason, "rollback": True})
+        self._history.note(
+            {"from": line[-1], "to": version.name, "reason": reason, "rollback": True}
+        )
         return version
 
     def history(self) -> list[dict[str, Any]]:
         """Every promotion and rollback, oldest first: at, from, to, reason."""
-        if not self._history.is_file():
-            return []
-        lines = self._history.read_text(encoding="utf-8").splitlines()
-        whole = [line[line.rindex('{"at"') :] for line in lines if line.endswith("}")]
-        return [json.loads(line) for line in whole]
-
-    def _line(self) -> list[str]:
-        """The current version and those before it that a rollback would go back to."""
-        line: list[str] = []
-        for entry in self.history():
-            if entry.get("rollback"):
-                line = line[:-1]
-            if line[-1:] != [entry["to"]]:
-                line.append(entry["to"])
-        return line
+        return self._history.entries()
 
     def _point_to(self, name: str) -> None:
         scratch = self._pointer.with_suffix(f".{os.getpid()}")
         write_synced(scratch, name + "\n")
         scratch.replace(self._pointer)
         sync_folder(self.folder)
-
-    def _note(self, entry: dict[str, Any]) -> None:
-        with self._history.open("a", encoding="utf-8") as history:
-            history.write(json.dumps({"at": now(), **entry}) + "\n")
 
 
 def describe(
@@ -248,6 +238,16 @@ def describe(
         created_at=now(),
         **card,
     )
+
+
+def speaking(version: Version) -> Version:
+    """The version, if one can talk to it. Raises Invalid."""
+    if not version.speaks:
+        raise Invalid(
+            f"{version.name} judges answers ({version.kind}) and gives none; it cannot be served, "
+            "promoted, or trained further."
+        )
+    return version
 
 
 def _compare(file: Path, known: dict[str, Any], version: str, mend: str) -> None:
@@ -291,8 +291,3 @@ def _write_card(folder: Path, version: Version) -> None:
     facts = asdict(version)
     del facts["published"]
     write_synced(folder / "card.json", json.dumps(facts, indent=2))
-
-
-def now() -> str:
-    """The time as it is noted on cards (UTC)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -10,7 +10,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from assistant.errors import ModelError, NotFound
-from assistant.registry import NAME, SERVED_FILES, Registry, Version
+from assistant.registry import NAME, SERVED_FILES, Registry, Version, speaking
 
 EMBEDDED = "smollm2-135m-instruct-q4"
 HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -28,7 +28,7 @@ async def resolve(model: str, registry: Registry, report: Report) -> Version:
         version = await embedded(registry, report)
         return registry.promote(version.name) if model == "current" else version
     if registry.has(model):
-        return registry.get(model)
+        return speaking(registry.get(model))
     if Path(model).is_dir():
         return await asyncio.to_thread(_in_place, Path(model), "folder", model, registry)
     if HUB_NAME.match(model):

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from assistant.disk import write_synced
 from assistant.errors import Invalid, ModelError
-from assistant.registry import now
+from assistant.history import now
 from assistant.verdict import Verdict
 
 Outcome = Literal["promoted", "withdrawn"]

@@ -13,13 +13,14 @@ from align.data.files import hashed
 from assistant.errors import Invalid
 from assistant.feedback.formats import Example, understand
 from assistant.feedback.importing import read_examples
-from assistant.feedback.rows import Row, Rows, Shape, build
+from assistant.feedback.rows import NO_BETTER_SIDE, Row, Rows, Shape, Snapshot, build
 from assistant.feedback.store import FeedbackStore
 
 FEEDBACK = "feedback"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 NAMED = 3  # broken rows that an error names
-Wanted = Shape | Literal["text"]
+Wanted = Shape | Literal["text", "comparison"]
+"""`text` is plain; a `comparison` is a preference or a tie."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,16 @@ def gather(
         if shape == "text":
             return Rows()
         with FeedbackStore(database) as store:
-            return without(build(shape, store.snapshot()), learnt)
+            return without(_built(shape, store.snapshot()), learnt)
     return _from_examples(shape, source, examples_of(source) if examples is None else examples)
+
+
+def _built(shape: Shape | Literal["comparison"], snapshot: Snapshot) -> Rows:
+    if shape != "comparison":
+        return build(shape, snapshot)
+    decided, tied = build("preference", snapshot), build("tie", snapshot)
+    left_out = decided.left_out - Counter({NO_BETTER_SIDE: decided.left_out[NO_BETTER_SIDE]})
+    return Rows(decided.rows + tied.rows, left_out)
 
 
 def without(rows: Rows, learnt: frozenset[str]) -> Rows:
@@ -124,13 +133,15 @@ def _from_hub(name: str) -> Any:
 def _shaped(shape: Wanted, example: Example) -> Iterator[dict[str, Any]]:
     tools = {"tools": list(example.tools)} if example.tools else {}
     match shape, example.kind:
-        case "preference", "pair":
+        case ("preference" | "comparison"), "pair":
             yield _sides(example, 0, 1) | tools
-        case "preference", "ranking":
+        case ("preference" | "comparison"), "ranking":
             for one, other in combinations(range(len(example.answers)), 2):
+                better, worse = sorted((one, other), key=lambda i: example.ranks[i])
                 if example.ranks[one] != example.ranks[other]:
-                    better, worse = sorted((one, other), key=lambda i: example.ranks[i])
                     yield _sides(example, better, worse) | tools
+                elif shape == "comparison":
+                    yield _sides(example, better, worse) | tools | {"tie": True}
         case "unpaired", "thumb":
             completion = [example.answers[0]]
             judged = {"completion": completion, "label": example.liked}

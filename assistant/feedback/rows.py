@@ -1,7 +1,8 @@
 """From judgements to training rows in TRL's shapes; what is left out is counted, with the reason.
 
 preference: {"prompt", "chosen", "rejected"}   unpaired: {"prompt", "completion", "label"}
-messages: {"messages"}; every text is a list of {"role", "content"}.
+messages: {"messages"}; every text is a list of {"role", "content"}. TRL has no ties; here they are
+tie: {"prompt", "chosen", "rejected", "tie"}, where the order of the two sides means nothing.
 """
 
 from collections import Counter
@@ -14,10 +15,11 @@ from typing import Any, Literal
 from assistant.feedback.judgements import in_effect
 from assistant.feedback.records import Judgement, Message
 
-Shape = Literal["preference", "unpaired", "messages"]
-SHAPES: tuple[Shape, ...] = ("preference", "unpaired", "messages")
+Shape = Literal["preference", "unpaired", "messages", "tie"]
+SHAPES: tuple[Shape, ...] = ("preference", "unpaired", "messages")  # those that TRL knows
 Turns = list[dict[str, Any]]
 TOOLS = "asked with tools, which training does not show yet"
+NO_BETTER_SIDE = "tie or both bad: no better side"
 UNFINISHED = "good, but cut off before its end: would teach not to stop"
 VERDICTS = {"up": True, "tie": True, "down": False, "both_bad": False}
 """What a thumb, or a pair without a better side, says of each answer alone."""
@@ -76,6 +78,7 @@ def build(shape: Shape, snapshot: Snapshot) -> Rows:
         "preference": _preferences,
         "unpaired": _unpaired,
         "messages": _messages,
+        "tie": _ties,
     }
     rows.rows = list(makers[shape](snapshot, usable, rows.left_out))
     return rows
@@ -125,7 +128,7 @@ def _stated_preferences(judgement: Judgement, left_out: Counter[str]) -> Iterato
         case "pair", "second":
             yield named[1], named[0]
         case "pair", _:
-            left_out["tie or both bad: no better side"] += 1
+            left_out[NO_BETTER_SIDE] += 1
         case "ranking", _:
             for one, other in combinations(judgement.targets, 2):  # in order of rank
                 if one.rank != other.rank:
@@ -133,6 +136,30 @@ def _stated_preferences(judgement: Judgement, left_out: Counter[str]) -> Iterato
         case "correction", _:
             assert judgement.corrected_id is not None
             yield judgement.corrected_id, named[0]
+
+
+def _ties(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
+    for judgement in usable:
+        for one, other in _stated_ties(judgement):
+            answers = [snapshot.messages[one], snapshot.messages[other]]
+            if answers[0].content == answers[1].content:
+                left_out["both sides read the same"] += 1
+                continue
+            sides = {"chosen": [answers[0].turn], "rejected": [answers[1].turn]}
+            data = {"prompt": snapshot.prompt(answers[0]), **sides, "tie": True}
+            cut = tuple(n for n, a in zip(sides, answers, strict=True) if _cut_off(a))
+            at = _temperature(*answers)
+            yield Row(data, answers[0].conversation_id, (judgement.id,), cut, temperature=at)
+
+
+def _stated_ties(judgement: Judgement) -> Iterator[tuple[str, str]]:
+    """Message ids of which one judgement finds neither better."""
+    if judgement.kind == "pair" and judgement.choice in ("tie", "both_bad"):
+        yield judgement.targets[0].message_id, judgement.targets[1].message_id
+    if judgement.kind == "ranking":
+        for one, other in combinations(judgement.targets, 2):
+            if one.rank == other.rank:
+                yield one.message_id, other.message_id
 
 
 def _opposite_thumbs(

@@ -13,10 +13,10 @@ import torch
 
 from align.data.gathering import gather
 from align.data.tokens import tokenized
+from align.loading import load
 from align.recipes import DPO, KTO, SFT, Job, Recipe
 from align.rendering import tokenizer_of
 from align.stages import SHAPES, make
-from align.training import load
 from assistant.disk import file_hash
 from assistant.feedback.store import FeedbackStore
 from assistant.registry import Version

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from align.merging import TrainingFailed
 from align.stages import learnt_by
-from align.training import TrainingFailed
 from assistant.errors import Invalid, ModelError, NotFound
 from assistant.registry import Registry, Version
 from assistant.settings import Settings

@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 from peft import get_peft_model
 from safetensors.torch import load_file, save_file
 
+from align.loading import load
+from align.merging import TrainingFailed, check_adapter, merge
 from align.recipes import SFT, Recipe
 from align.training import (
     CHECKPOINT_FILES,
-    TrainingFailed,
     arguments,
     arranged,
     at_temperature,
-    check_adapter,
     last_whole,
-    load,
     lora,
-    merge,
 )
 from assistant.registry import Registry, Version
 from assistant.settings import Settings

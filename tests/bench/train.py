@@ -20,6 +20,7 @@ from trl import DPOConfig, DPOTrainer
 
 from align import dpo, measure, training
 from align.data.tokens import tokenized
+from align.loading import load
 from align.recipes import DPO
 from align.rendering import tokenizer_of
 from assistant import embedded
@@ -72,18 +73,17 @@ def turn(role: str, text: str) -> dict[str, str]:
 def ours(base: Path, rows: list[dict[str, Any]], folder: Path, recipe: DPO = RECIPE) -> float:
     """Seconds of `align dpo` from loaded weights to a trained adapter."""
     loaded: list[float] = []
-    load, merge = training.load, training.merge
+    cool, merge = training.at_temperature, training.merge
 
-    def noted(base: Path) -> Any:
-        model = load(base)
-        loaded.append(time.monotonic())
-        return model
+    def noted(model: Any, temperature: float) -> None:
+        loaded.append(time.monotonic())  # the weights are there, and nothing else is
+        cool(model, temperature)
 
-    training.load, training.merge = noted, lambda *_: None
+    training.at_temperature, training.merge = noted, lambda *_: None
     try:
         dpo.run(recipe, 0, base, rows, folder / "model")
     finally:
-        training.load, training.merge = load, merge
+        training.at_temperature, training.merge = cool, merge
     return time.monotonic() - loaded[0]
 
 
@@ -94,7 +94,7 @@ def stock(base: Path, rows: list[dict[str, Any]], folder: Path) -> float:
         **arguments, beta=RECIPE.beta, loss_type=["sigmoid", "sft"],
         loss_weights=[1.0, RECIPE.imitate],
     )  # fmt: skip
-    model = training.load(base)
+    model = load(base)
     began = time.monotonic()
     trainer = _Stock(
         model, args=config, train_dataset=datasets.Dataset.from_list(rows),

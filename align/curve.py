@@ -1,0 +1,57 @@
+"""The numbers of every step: kept as they come, and stopped where they are none any more."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from align.merging import TrainingFailed
+from align.progress import Progress
+from align.steady import MOVED
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Writes the curve as it grows, reports progress, and stops a loss that is not a number."""
+
+    def __init__(self, progress: Progress, curve: Path, anchor: float) -> None:
+        self._progress = progress
+        self._curve = curve
+        self._anchor = anchor
+        self._kept: list[dict[str, Any]] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget what was logged after the checkpoint that training goes on from."""
+        if self._curve.is_file():
+            lines = self._curve.read_text(encoding="utf-8").splitlines()
+            self._kept = [e for e in map(json.loads, lines) if e["step"] <= state.global_step]
+        self._curve.write_text("".join(json.dumps(e) + "\n" for e in self._kept), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Keep the numbers of one step."""
+        numbers = {k: v for k, v in (logs or {}).items() if isinstance(v, int | float)}
+        if "loss" not in numbers:
+            return
+        if not math.isfinite(numbers["loss"]) or not math.isfinite(numbers.get("grad_norm", 0)):
+            raise TrainingFailed(
+                f"The loss is not a number any more at step {state.global_step}; train again with "
+                "a smaller --learning-rate, or look for broken rows."
+            )
+        numbers["loss"] -= self._anchor * numbers.get(MOVED, 0.0)  # what is learnt, alone
+        entry = {"step": state.global_step, **numbers}
+        self._kept.append(entry)
+        with self._curve.open("a", encoding="utf-8") as curve:
+            curve.write(json.dumps(entry) + "\n")
+        self._progress.update(state.global_step, state.max_steps)
+
+    def summary(self) -> dict[str, Any]:
+        """The first and the last numbers of the curve."""
+        if not self._kept:
+            return {}
+        first, last = self._kept[0], self._kept[-1]
+        return {"steps": last["step"], "loss_first": first["loss"], "loss_last": last["loss"]} | {
+            name: last[name]
+            for name in ("rewards/accuracies", "rewards/margins", MOVED)
+            if name in last
+        }

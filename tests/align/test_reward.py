@@ -1,0 +1,164 @@
+"""Rewards: the chosen side rises, ties pull together, and what is said of a scorer is right."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from align import reward
+from align.data.gathering import gather
+from align.data.tokens import tokenized
+from align.loading import load_scorer, padding
+from align.recipes import Job, Reward
+from align.rendering import tokenizer_of
+from align.scoring import Scorer, calibration_error, judged
+from align.stages import make
+from assistant.errors import Invalid
+from assistant.feedback.store import FeedbackStore
+from assistant.registry import Registry, Version
+from assistant.settings import Settings
+from assistant.sources import resolve_now
+from tests.align.conftest import home_with
+from tests.align.lessons import BAD, GOOD, question, rows, write
+from tests.assistant.feedback.said import ANN, ask
+
+STEEP = Reward(epochs=4, learning_rate=1e-2, rank=4, members=2, held_out=0.25)
+differences = st.floats(-20, 20)
+
+
+def taught(home: Settings, name: str = "reward-001", lines=None, recipe: Reward = STEEP) -> Version:
+    file = write(home.home / f"{name}.jsonl", lines or rows("dpo"))
+    return make("reward", Job(data=(str(file),), name=name), recipe, home, lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny: Version, tmp_path_factory: pytest.TempPathFactory) -> Version:
+    return taught(home_with(tiny, tmp_path_factory.mktemp("home")))
+
+
+def talk(number: int, answer: str) -> list[dict[str, str]]:
+    return [
+        {"role": "user", "content": question(number)},
+        {"role": "assistant", "content": answer.format(number)},
+    ]
+
+
+def test_the_chosen_side_rises_on_answers_never_seen(scorer: Version):
+    unseen = range(50, 60)
+    good = Scorer(scorer.path).score([talk(n, GOOD) for n in unseen])
+    bad = Scorer(scorer.path).score([talk(n, BAD) for n in unseen])
+    assert all(g.mean > b.mean + 1 for g, b in zip(good, bad, strict=True))
+
+
+def test_scores_do_not_depend_on_what_stands_beside_in_the_batch(scorer: Version):
+    talks = [talk(n, GOOD if n % 2 else BAD + " No." * n) for n in range(11)]
+    together = Scorer(scorer.path).score(talks)
+    alone = [Scorer(scorer.path).score([one])[0] for one in talks]
+    for one, other in zip(together, alone, strict=True):
+        assert one.mean == pytest.approx(other.mean, abs=0.05)  # bf16
+
+
+def test_members_differ_and_their_spread_is_told(scorer: Version):
+    [score] = Scorer(scorer.path).score([talk(1, GOOD)])
+    assert score.spread > 0
+    assert (scorer.path / "members" / "1" / "model.safetensors").is_file()
+
+
+def test_the_card_tells_how_good_it_is_beside_the_baselines(scorer: Version):
+    assert "6 held-out pairs ranked right" in scorer.source
+    assert "always longer 100%" in scorer.source
+    story = json.loads((scorer.path / "made" / "training.json").read_text())["stages"][0]
+    metrics = story["metrics"]
+    assert (story["rows"], metrics["held_out"], metrics["accuracy"]) == (18, 6, 1.0)
+    assert metrics["low"] == pytest.approx(0.61, abs=0.01)
+
+
+def test_a_scorer_is_not_promoted_served_or_trained_further(scorer: Version):
+    registry = Registry(scorer.path.parents[1])
+    with pytest.raises(Invalid, match="judges answers"):
+        registry.promote(scorer.name)
+    with pytest.raises(Invalid, match="judges answers"):
+        resolve_now(scorer.name, registry, print)
+
+
+def test_ties_of_people_and_of_rankings_are_learnt(settings: Settings, tmp_path: Path, tiny):
+    with FeedbackStore(settings.database) as store:
+        for choice in ("first", "tie", "both_bad"):
+            store.judgements.pair(ANN, "chat", *ask(store, "One.", "Other.").answers, choice)
+        answers = ask(store, "A", "B", "C").answers
+        store.judgements.ranking(ANN, "api", [[answers[0]], list(answers[1:])])
+    found = gather("comparison", "feedback", settings.database)
+    tokens, _ = tokenized(tokenizer_of(tiny.path), found.rows, 1024)
+    assert [row["tie"] for row in tokens] == [False] * 3 + [True] * 3
+    assert not found.left_out
+    ranking = {"prompt": "Q?", "completions": ["A", "B", "C"], "ranks": [0, 1, 1]}
+    from_file = gather("comparison", str(write(tmp_path / "r.jsonl", [ranking])), "")
+    assert [row.data.get("tie", False) for row in from_file.rows] == [False, False, True]
+
+
+def test_ties_bring_the_two_answers_together(scorer: Version, tiny: Version, tmp_path: Path):
+    ties = [
+        {"prompt": question(n), "completions": [GOOD.format(n), BAD.format(n)], "ranks": [0, 0]}
+        for n in range(24)
+    ]
+    doubtful = taught(home_with(tiny, tmp_path), lines=[*ties, *rows("dpo", 8)])
+
+    def gap(version: Version) -> float:
+        scores = Scorer(version.path).score(
+            [talk(n, s) for n in range(50, 58) for s in (GOOD, BAD)]
+        )
+        return sum(g.mean - b.mean for g, b in zip(scores[::2], scores[1::2], strict=True)) / 8
+
+    assert gap(doubtful) < 0.75 * gap(scorer)
+
+
+@given(differences, st.floats(0.01, 0.9))
+def test_the_three_outcomes_of_a_comparison_are_all_there_is(difference: float, tied: float):
+    width = reward.tie_width(tied)
+    d = torch.tensor([difference], dtype=torch.float64)
+    no, yes = torch.tensor([False]), torch.tensor([True])
+    better, worse, tie = (
+        math.exp(-reward.loss(x, t, width).item()) for x, t in ((d, no), (-d, no), (d, yes))
+    )
+    assert better + worse + tie == pytest.approx(1)
+
+
+@given(st.floats(0.01, 0.9))
+def test_equal_answers_tie_as_often_as_people_said(tied: float):
+    found = reward.loss(torch.zeros(1), torch.tensor([True]), reward.tie_width(tied)).item()
+    assert math.exp(-found) == pytest.approx(tied, rel=1e-4)
+
+
+@given(differences)
+def test_without_ties_it_is_bradley_terry(difference: float):
+    assert reward.tie_width(0) == 0
+    found = reward.loss(torch.tensor([difference]), torch.tensor([False]), 0).item()
+    assert found == pytest.approx(math.log1p(math.exp(-difference)), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given_differences", "expected"),
+    [
+        ([math.log(3)] * 3 + [-math.log(3)], 0.0),  # says 75 %, and is right in three of four
+        ([20.0] * 4, 0.0),
+        ([-20.0] * 4, 1.0),
+        ([math.log(3)] * 4, 0.25),
+    ],
+)
+def test_calibration_is_how_far_what_is_said_is_from_what_is_so(given_differences, expected):
+    assert calibration_error(given_differences) == pytest.approx(expected, abs=1e-6)
+
+
+def test_nothing_is_said_of_no_held_out_pairs(scorer: Version):
+    assert judged(scorer.path, []) == {"held_out": 0}
+
+
+def test_the_padding_is_no_token_of_a_conversation(tiny: Version):
+    tokenizer = tokenizer_of(tiny.path)
+    assert padding(tokenizer) != tokenizer.eos_token_id
+    model = load_scorer(tiny.path)
+    assert model.config.get_text_config().pad_token_id == padding(tokenizer)

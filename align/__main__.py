@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from align.data.commands import data
-from align.recipes import DPO, KTO, SFT, AsJson, Job, Recipe, Reward, Round
+from align.recipes import DPO, KTO, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round
 from assistant.errors import AssistantError
 from assistant.settings import Settings, from_environment
 from assistant.terminal import nobody_reads
@@ -35,6 +35,14 @@ commands.command(data, name="data", help="Look at what would be learnt from, and
 def sft(job: Asked, recipe: tyro.conf.OmitArgPrefixes[SFT], *, json: AsJson = False) -> None:
     """Learn to imitate good answers."""
     _make("sft", job, recipe, json)
+
+
+@commands.command
+def pretrain(
+    job: Asked, recipe: tyro.conf.OmitArgPrefixes[Pretrain], *, json: AsJson = False
+) -> None:
+    """Learn to continue text as it was written."""
+    _make("pretrain", job, recipe, json)
 
 
 @commands.command

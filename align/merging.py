@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
 from align.loading import SPEAKER, Form
 from align.rendering import tokenizer_of
@@ -39,6 +40,23 @@ def merge(base: Path, adapter: Path, out: Path, form: Form = SPEAKER) -> None:
             f"{difference:.2g}); nothing was registered."
         )
     merged.to(precision).save_pretrained(out, safe_serialization=True)
+    _copy_the_rest(base, out)
+
+
+def keep_whole(model: Any, base: Path, out: Path) -> None:
+    """Save a model all of whose weights were trained, in its base's precision."""
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+        raise TrainingFailed(
+            "Training left weights that are not numbers; train again with a smaller "
+            "--learning-rate."
+        )
+    precision = AutoConfig.from_pretrained(base, local_files_only=True).dtype
+    model.to(precision or torch.float32).save_pretrained(out, safe_serialization=True)
+    _copy_the_rest(base, out)
+
+
+def _copy_the_rest(base: Path, out: Path) -> None:
+    """The tokenizer and whatever else lies beside the weights of a base."""
     weights = {file for pattern in WEIGHTS for file in base.glob(pattern)}
     for file in base.iterdir():
         if file.is_file() and file not in weights and file.name != "card.json":

@@ -13,7 +13,8 @@ class Job:
     """What a stage is asked for."""
 
     base: str = "current"
-    """What to start from: `current`, a version's name, a folder, or a hub name."""
+    """What to start from: `current`, a version's name, a folder, a hub name, or, to pretrain,
+    `scratch`: random weights and a tokenizer learnt from the text."""
     data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """What to learn from: `feedback` (what people said here; the default), a file, a folder or a
     hub name; with shares as `NAME:WEIGHT`."""
@@ -42,7 +43,7 @@ class Recipe:
     longest: int = 1024
     """Longest row in tokens, prompt included; longer ones are left out and counted."""
     rank: int = 16
-    """Rank of the LoRA matrices on every linear layer."""
+    """Rank of the LoRA matrices on every linear layer; 0 trains all weights instead."""
 
     def as_facts(self) -> dict[str, Any]:
         """The knobs as they are noted on the version's card."""
@@ -57,6 +58,27 @@ class Speaking(Recipe):
     """How strongly plain text is held to what the base thought of it; 0 holds nothing."""
     drift: float = 0.03
     """Most by which plain text may become less likely (its perplexity, as a share)."""
+
+
+@dataclass(frozen=True)
+class Pretrain(Recipe):
+    """Learn to continue text as it was written (next-token prediction)."""
+
+    epochs: int = 1
+    learning_rate: float = 1e-3
+    batch: int = 8
+    longest: int = 512
+    """Length of a block, in tokens; longer documents are cut into several."""
+    rank: int = 0
+    """Rank of the LoRA matrices on every linear layer; 0 trains all weights instead."""
+    held_out: float = 0.05
+    """Share of the documents that tell how good it is."""
+    layers: int = 6
+    """With `--base scratch`: how many."""
+    width: int = 256
+    """With `--base scratch`: values of a hidden state, a multiple of 64."""
+    vocabulary: int = 4096
+    """With `--base scratch`: tokens that the tokenizer learns, at most."""
 
 
 @dataclass(frozen=True)

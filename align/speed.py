@@ -51,7 +51,8 @@ def compact_lm_head(model: Any) -> None:
         hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]
         mask = labels != IGNORED
         head = self.get_output_embeddings().weight
-        picked = _LogProbs.apply(hidden[mask].to(head.dtype), head, labels[mask])
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else head.dtype
+        picked = _LogProbs.apply(hidden[mask].to(kind), head.to(kind), labels[mask])
         logps = torch.zeros(mask.shape, dtype=torch.float32).masked_scatter(mask, picked)
         zeros = torch.zeros(mask.shape)
         return FusedCausalLMOutput(
@@ -68,7 +69,7 @@ def compact_lm_head(model: Any) -> None:
 
 
 class _LogProbs(torch.autograd.Function):  # type: ignore[misc]
-    """log softmax(hidden · headᵀ)[label] of each position; the head itself is not trained."""
+    """log softmax(hidden · headᵀ)[label] of each position."""
 
     @staticmethod
     def forward(
@@ -76,16 +77,20 @@ class _LogProbs(torch.autograd.Function):  # type: ignore[misc]
     ) -> torch.Tensor:
         logits = hidden @ head.T  # (positions, vocabulary)
         norms = torch.cat([part.float().logsumexp(-1) for part in logits.split(ROWS)])
-        ctx.save_for_backward(logits, norms, head, labels)
+        ctx.save_for_backward(logits, norms, hidden, head, labels)
         return logits.gather(1, labels[:, None])[:, 0].float() - norms
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        logits, norms, head, labels = ctx.saved_tensors
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        logits, norms, hidden, head, labels = ctx.saved_tensors
         made = [head.new_zeros(0, head.shape[1])]
+        of_head = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         for start in range(0, len(logits), ROWS):
             part = slice(start, start + ROWS)
             pull = (logits[part].float() - norms[part, None]).exp_().mul_(-grad[part, None])
             pull[torch.arange(len(pull)), labels[part]] += grad[part]
-            made.append(pull.to(head.dtype) @ head)
-        return torch.cat(made), None, None
+            pull = pull.to(head.dtype)
+            made.append(pull @ head)
+            if of_head is not None:
+                of_head += pull.T @ hidden[part]
+        return torch.cat(made), None if of_head is None else of_head.to(head.dtype), None

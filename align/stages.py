@@ -18,8 +18,9 @@ from align.data.epoch import assembled
 from align.data.files import digest
 from align.data.gathering import Wanted, split
 from align.data.mixture import balanced
+from align.data.packing import cut_apart
 from align.data.tokens import tokenized
-from align.recipes import KTO, Job, Recipe, Reward
+from align.recipes import KTO, Job, Pretrain, Recipe, Reward
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
 from align.training import MADE
@@ -31,6 +32,7 @@ from assistant.settings import Settings
 from assistant.sources import resolve_now
 
 SHAPES: dict[str, Wanted] = {
+    "pretrain": "text",
     "sft": "messages",
     "dpo": "preference",
     "kto": "unpaired",
@@ -38,6 +40,7 @@ SHAPES: dict[str, Wanted] = {
 }
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 STORY = "training.json"
+SCRATCH = "scratch"
 
 Run = Callable[[Any, int, Path, list[dict[str, Any]], Path], dict[str, Any]]
 
@@ -53,7 +56,10 @@ class Trained:
 def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Report) -> Version:
     """Train one stage on the job's data and register the outcome; goes on after a kill."""
     registry = Registry(settings.home)
-    base = resolve_now(job.base, registry, report)
+    name = job.name or _next_name(stage, registry)
+    if registry.has(name):
+        raise Invalid(f"There is a version {name!r} already; choose another --name.")
+    base = _base(name, job, recipe, settings, report)
     registry.verify(base)
     epoch = assembled(
         SHAPES[stage], job.data, settings.database, tokenizer_of(base.path), job.seed, job.mix,
@@ -62,9 +68,6 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     for part in epoch.parts:
         seen = f"each seen {part.seen:.2f} times on average"
         report(f"{part.source}: {part.rows} rows, {part.share:.1%}, {seen}")
-    name = job.name or _next_name(stage, registry)
-    if registry.has(name):
-        raise Invalid(f"There is a version {name!r} already; choose another --name.")
     steps = Steps(settings.home.resolve() / "making" / name, report)
     result = steps.do(
         stage,
@@ -81,6 +84,22 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     return version
 
 
+def _base(name: str, job: Job, recipe: Recipe, settings: Settings, report: Report) -> Version:
+    """What to start from; random weights are made here, and registered, if they were asked for."""
+    registry = Registry(settings.home)
+    if job.base != SCRATCH or not isinstance(recipe, Pretrain):
+        return resolve_now(job.base, registry, report)
+    from align.scratch import Size, made_from_scratch  # noqa: PLC0415 - only one stage needs it
+
+    named = f"{name}-{SCRATCH}"
+    if registry.has(named):  # made before a kill
+        return registry.get(named)
+    report("learning a tokenizer from the text")
+    texts = (row.data["text"] for row in assembled("text", job.data, settings.database).rows)
+    size = Size(recipe.layers, recipe.width, recipe.vocabulary)
+    return made_from_scratch(texts, size, job.seed, named, registry)
+
+
 def train(
     stage: str, recipe: Recipe, seed: int, base: Path, rows: Sequence[Row], scratch: Path
 ) -> dict[str, Any]:
@@ -95,8 +114,7 @@ def train(
     run: Run = importlib.import_module(f"align.{stage}").run
     metrics = run(recipe, seed, base, tokens, scratch / "model")
     if held_out:
-        apart, _ = tokenized(tokenizer_of(base), held_out, recipe.longest)
-        metrics |= _judged(scratch / "model", apart)
+        metrics |= _measured(recipe, base, scratch / "model", held_out)
     return {
         "stage": stage,
         "rows": len(tokens),
@@ -119,13 +137,28 @@ def _set_aside(
         return learn, [], surplus
     if isinstance(recipe, Reward):
         return *split(rows, recipe.held_out, seed), Counter()
+    if isinstance(recipe, Pretrain):
+        texts = [row.data["text"] for row in rows]
+        parts = cut_apart(texts, recipe.held_out, seed)
+        return _as_rows(parts[0]), _as_rows(parts[1]), Counter()
     return rows, [], Counter()
 
 
-def _judged(scorer: Path, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _as_rows(texts: Sequence[str]) -> list[Row]:
+    return [Row({"text": text}, "", ()) for text in texts]
+
+
+def _measured(recipe: Recipe, base: Path, model: Path, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the held-out rows say of a new model."""
+    if isinstance(recipe, Pretrain):
+        from align.pretrain import bits_per_byte  # noqa: PLC0415 - only one stage needs it
+
+        texts = [row.data["text"] for row in rows]
+        before, after = (bits_per_byte(one, texts, recipe.longest) for one in (base, model))
+        return {"documents_held_out": len(texts), "bits_before": before, "bits_after": after}
     from align.scoring import judged  # noqa: PLC0415 - only one stage needs it
 
-    return judged(scorer, rows)
+    return judged(model, tokenized(tokenizer_of(base), rows, recipe.longest)[0])
 
 
 def register(
@@ -197,6 +230,12 @@ def _sentence(story: dict[str, Any]) -> str:
             f"{story['stage']} on {story['rows']} rows, {metrics['accuracy']:.0%} of "
             f"{metrics['held_out']} held-out pairs ranked right ({metrics['low']:.0%} to "
             f"{metrics['high']:.0%}; always longer {metrics['always_longer']:.0%})"
+        )
+    if "bits_after" in metrics:
+        return (
+            f"{story['stage']} on {story['tokens']} tokens ({metrics.get('steps', 0)} steps), "
+            f"{metrics['bits_before']:.3f} → {metrics['bits_after']:.3f} bits per byte of "
+            f"{metrics['documents_held_out']} held-out documents"
         )
     kept = metrics.get("kept", 1.0)
     less = f", {kept:.0%} of it kept" if kept < 1 else ""

@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from align import speed
 from align.curve import Watch
 from align.loading import SPEAKER, Form, load
-from align.merging import check_adapter, merge
+from align.merging import check_adapter, keep_whole, merge
 from align.progress import Progress
 from align.recipes import Recipe, Speaking
 from align.rendering import tokenizer_of
@@ -30,12 +30,10 @@ from align.steady import Anchored, steadied
 MADE = "made"
 CHECKPOINT_STEPS = 10
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 1.5
-CHECKPOINT_FILES = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state.pth",
+CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+CHECKPOINT_WEIGHTS = (  # of an adapter, or of a whole model
+    ("adapter_config.json", "adapter_model.safetensors"),
+    ("config.json", "model.safetensors"),
 )
 
 
@@ -65,8 +63,8 @@ def train(
     made.mkdir(parents=True, exist_ok=True)
     checkpoints = made / "checkpoints"
     torch.manual_seed(seed)
-    model = form.load(base)
-    anchor = recipe.anchor if isinstance(recipe, Speaking) else 0.0
+    model = form.load(base) if recipe.rank else form.load(base, torch.float32)
+    anchor = recipe.anchor if isinstance(recipe, Speaking) and recipe.rank else 0.0
     if form.speaks:
         at_temperature(model, mean(row["temperature"] for row in rows))
     watch = Watch(Progress(out.parent), made / "curve.jsonl", anchor)
@@ -76,14 +74,24 @@ def train(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     trainer.train(resume_from_checkpoint=last_whole(checkpoints))
-    trainer.model.save_pretrained(made / "adapter")
-    check_adapter(made / "adapter")
-    kept = {}
-    if isinstance(recipe, Speaking):
-        kept["kept"] = steadied(load(base), base, made / "adapter", recipe.drift)
-    merge(base, made / "adapter", out, form)
+    kept = _keep(trainer.model, recipe, base, out, form)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return watch.summary() | kept
+
+
+def _keep(model: Any, recipe: Recipe, base: Path, out: Path, form: Form) -> dict[str, Any]:
+    """Write what was trained to `out`; returns what there is to say of it."""
+    if not recipe.rank:
+        keep_whole(model, base, out)
+        return {}
+    adapter = out / MADE / "adapter"
+    model.save_pretrained(adapter)
+    check_adapter(adapter)
+    said = {}
+    if isinstance(recipe, Speaking):
+        said["kept"] = steadied(load(base), base, adapter, recipe.drift)
+    merge(base, adapter, out, form)
+    return said
 
 
 def arranged(rows: Sequence[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
@@ -122,8 +130,13 @@ def at_temperature(model: Any, temperature: float) -> None:
     model.base_model.register_forward_hook(cool)
 
 
-def lora(recipe: Recipe, task: str = "CAUSAL_LM") -> LoraConfig:
-    """LoRA on every linear layer but the head (Hu et al. 2021), scaled by rank as usual."""
+def lora(recipe: Recipe, task: str = "CAUSAL_LM") -> LoraConfig | None:
+    """LoRA on every linear layer but the head (Hu et al. 2021), scaled by rank as usual.
+
+    None where all weights are to be trained.
+    """
+    if not recipe.rank:
+        return None
     return LoraConfig(
         r=recipe.rank,
         lora_alpha=2 * recipe.rank,
@@ -175,7 +188,10 @@ def _is_whole(checkpoint: Path) -> bool:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return all((checkpoint / name).is_file() for name in CHECKPOINT_FILES)
+    return any(
+        all((checkpoint / name).is_file() for name in (*CHECKPOINT_FILES, *weights))
+        for weights in CHECKPOINT_WEIGHTS
+    )
 
 
 class TakesTokens(Anchored):
@@ -186,5 +202,6 @@ class TakesTokens(Anchored):
 
     def _precompute_ref_logps(self, *given: Any) -> Dataset:
         """Give the model our head before TRL's constructor computes what the base thinks."""
-        speed.compact_lm_head(self.model.get_base_model())  # type: ignore[attr-defined]
+        model: Any = self.model  # type: ignore[attr-defined]
+        speed.compact_lm_head(model.get_base_model() if isinstance(model, PeftModel) else model)
         return super()._precompute_ref_logps(*given)  # type: ignore[misc]

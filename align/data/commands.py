@@ -2,6 +2,7 @@
 
 import json as json_
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,6 +92,76 @@ def clean(
     for line in report.lines():
         print(line)
     print(f"Next: align {report.stage} --data {out}")
+
+
+@data.command
+def generate(
+    source: tyro.conf.Positional[str],
+    out: tyro.conf.Positional[Path],
+    *,
+    kind: Literal["answers", "pairs"] = "answers",
+    new: int = 0,
+    n: int = 4,
+    scorer: str | None = None,
+    least: float | None = None,
+    margin: float = 0.0,
+    url: str | None = None,
+    model: str = "assistant",
+    key: str | None = None,
+    temperature: float = 1.0,
+    max_tokens: int = 512,
+    seed: int = 0,
+    json: AsJson = False,
+) -> None:
+    """Let models make rows: new questions from seeds, and the best of several answers to each.
+
+    Killed, the same command goes on; every row keeps who made it.
+
+    Args:
+        source: Whose questions to answer, or to make new ones from: `feedback`, a file, a folder.
+        out: A .jsonl file.
+        kind: The best answer to each question (SFT), or the best and the worst (DPO, reward).
+        new: How many new questions to make from those of the source; 0 answers these themselves.
+        n: Answers drawn for each question.
+        scorer: What tells good from bad: a version that `align reward` made, or FILE.py:FUNCTION.
+        least: Keep no answer with a lower score.
+        margin: Keep no pair whose scores are nearer to each other.
+        url: An OpenAI-compatible API; without it, the program that runs on this home.
+        model: What to ask there.
+        key: Its API key; without it, OPENAI_API_KEY if that is set.
+        temperature: Of the answers.
+        max_tokens: Of the answers.
+        seed: What decides which questions are shown when new ones are asked for.
+    """
+    from align.data.generate import Endpoint
+    from align.data.generated import Wish, generated
+
+    settings = from_environment(os.environ)
+    address = url or own_address(settings.home)
+    key = key or os.environ.get("OPENAI_API_KEY", "none")
+    endpoint = Endpoint(address, model, key, temperature, 1.0, max_tokens)
+    wish = Wish(source, kind, new, n, scorer, least, margin, seed)
+    told = generated(wish, out, endpoint, settings, lambda line: print(line, file=sys.stderr))
+    if json:
+        _print_json(told)
+        return
+    for name, number in told.items():
+        print(f"{number:6} {name}")
+    stage = "sft" if kind == "answers" else "dpo"
+    print(f"Next: align data clean {out} CLEAN.jsonl, then align {stage} --data CLEAN.jsonl")
+
+
+def own_address(home: Path) -> str:
+    """Where the program that runs on this home answers. Raises Invalid where none runs."""
+    from assistant.errors import Invalid
+    from assistant.home import running_at
+
+    found = running_at(home)
+    if found is None:
+        raise Invalid(
+            f"No program runs on {home}; start it (make chat), or name an API with --url."
+        )
+    return f"{found}/v1"
 
 
 def _print_json(value: Any) -> None:

@@ -29,8 +29,8 @@ def assembled(
     shape: Wanted,
     sources: Sequence[str],
     database: str,
-    tokenizer: Any,
-    seed: int,
+    tokenizer: Any = None,
+    seed: int = 0,
     measure: Measure = "rows",
     total: int | None = None,
 ) -> Epoch:

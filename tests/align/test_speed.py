@@ -58,14 +58,14 @@ def batch() -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def both(model: Any) -> tuple[Any, Any]:
+def both(model: Any, head_learns: bool = False) -> tuple[Any, Any]:
     """The same model with TRL's head, and with ours over it as in training."""
     theirs, ours = copy.deepcopy(model), copy.deepcopy(model)
     add_fused_lm_head(theirs)
     add_fused_lm_head(ours)
     compact_lm_head(ours)
     for one in (theirs, ours):
-        one.get_output_embeddings().weight.requires_grad_(False)
+        one.get_output_embeddings().weight.requires_grad_(head_learns)
     return theirs, ours
 
 
@@ -97,6 +97,15 @@ def test_losses_log_probabilities_and_gradients_are_those_of_trl(model, batch, m
     for name, gradient in their_gradients.items():
         assert gradient.abs().max() > 0, name
         assert_close(our_gradients[name], gradient, rtol=1e-4, atol=near(gradient))
+
+
+def test_where_all_weights_are_trained_the_head_learns_as_with_trl(model, batch):
+    theirs, ours = both(model, head_learns=True)
+    _, expected = trained(theirs, batch)
+    _, found = trained(ours, batch)
+    head = "model.embed_tokens.weight"  # tied
+    assert expected[head].abs().max() > 0
+    assert_close(found[head], expected[head], rtol=1e-4, atol=near(expected[head]))
 
 
 def test_every_position_keeps_its_own_gradient(model, batch):

@@ -16,6 +16,7 @@ from align.merging import TrainingFailed, check_adapter, merge
 from align.recipes import SFT, Recipe
 from align.training import (
     CHECKPOINT_FILES,
+    CHECKPOINT_WEIGHTS,
     arguments,
     arranged,
     at_temperature,
@@ -90,7 +91,7 @@ def checkpoint(folder: Path, step: int, state: str = '{"global_step": 1}') -> Pa
     """What a trainer writes, `trainer_state.json` last."""
     place = folder / f"checkpoint-{step}"
     place.mkdir(parents=True)
-    for name in CHECKPOINT_FILES:
+    for name in (*CHECKPOINT_FILES, *CHECKPOINT_WEIGHTS[0]):
         (place / name).write_text("…")
     (place / "trainer_state.json").write_text(state)
     return place

@@ -1,0 +1,79 @@
+"""Documents side by side in blocks of one length; none of them sees another."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+DOCUMENT_END = "<|endoftext|>"
+
+
+def packed(
+    rows: Sequence[dict[str, Any]], block: int, end: int, seed: int
+) -> list[dict[str, Any]]:
+    """Token rows (input_ids) in blocks of at most `block` tokens, in random order.
+
+    Each document is ended by `end`; a longer one is cut into pieces, each of which fills a block.
+    `seq_lengths` tells TRL's collator where documents begin, and that their positions start anew;
+    pieces are put where they leave least room (best fit, longest first).
+    """
+    pieces = [
+        document[start : start + block]
+        for row in rows
+        for document in [[*row["input_ids"], end]]
+        for start in range(0, len(document), block)
+    ]
+    pieces = [piece for piece in pieces if len(piece) > 1]  # one token alone has no next one
+    blocks: list[list[list[int]]] = []
+    room: dict[int, list[int]] = {}  # free tokens → blocks
+    for piece in sorted(pieces, key=len, reverse=True):
+        fitting = [free for free in room if free >= len(piece)]
+        free = min(fitting) if fitting else block
+        place = room[free].pop() if fitting else len(blocks)
+        if fitting and not room[free]:
+            del room[free]
+        if not fitting:
+            blocks.append([])
+        blocks[place].append(piece)
+        room.setdefault(free - len(piece), []).append(place)
+    random.Random(seed).shuffle(blocks)
+    return [_row(pieces) for pieces in blocks]
+
+
+def cut_apart(
+    documents: Sequence[str], held_out: float, seed: int
+) -> tuple[list[str], list[str]]:
+    """Documents to learn from and some held out, about a share of the text.
+
+    Where they are too few to hold whole ones out, the end of the longest is, from a paragraph on.
+    """
+    number = round(len(documents) * held_out)
+    if number or not documents or not held_out:
+        apart = set(random.Random(seed).sample(range(len(documents)), number))
+        return (
+            [text for i, text in enumerate(documents) if i not in apart],
+            [text for i, text in enumerate(documents) if i in apart],
+        )
+    longest = max(range(len(documents)), key=lambda i: len(documents[i]))
+    text = documents[longest]
+    at = text.find("\n\n", round(len(text) * (1 - held_out)))
+    if at < 0:
+        return list(documents), []
+    kept = [*documents[:longest], text[:at], *documents[longest + 1 :]]
+    return kept, [text[at:].lstrip()]
+
+
+def document_end(tokenizer: Any) -> int:
+    """The token that ends a document: the usual one where there is one, else the end of a turn."""
+    found = tokenizer.get_vocab().get(DOCUMENT_END)
+    return int(tokenizer.eos_token_id if found is None else found)
+
+
+def _row(pieces: list[list[int]]) -> dict[str, Any]:
+    ids = [i for piece in pieces for i in piece]
+    return {
+        "input_ids": ids,
+        "labels": ids,
+        "seq_lengths": [len(piece) for piece in pieces],
+        "length": len(ids),
+        "temperature": 1.0,
+    }

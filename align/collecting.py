@@ -40,6 +40,10 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
             f"{busy.candidate} is on trial; people's votes decide it first. See the Versions tab, "
             "or end it with `assistant withdraw`."
         )
+    if knobs.dpo.ties:
+        raise Invalid(
+            "A round learns ties as verdicts on single answers (KTO); --dpo.ties is for align dpo."
+        )
     base = resolve_now(knobs.base, registry, report)
     registry.verify(base)
     learnt = learnt_by(base, registry)

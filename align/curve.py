@@ -11,14 +11,19 @@ from align.merging import TrainingFailed
 from align.progress import Progress
 from align.steady import MOVED
 
+CHOSEN = "rewards/chosen"  # β times the gain of the better answers, as TRL logs it
+STEPS = 10
+FALLEN = "the better answers became unlikely"
+
 
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Writes the curve as it grows, reports progress, and stops a loss that is not a number."""
 
-    def __init__(self, progress: Progress, curve: Path, anchor: float) -> None:
+    def __init__(self, progress: Progress, curve: Path, anchor: float, floor: float) -> None:
         self._progress = progress
         self._curve = curve
         self._anchor = anchor
+        self._floor = floor
         self._kept: list[dict[str, Any]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -44,14 +49,21 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         with self._curve.open("a", encoding="utf-8") as curve:
             curve.write(json.dumps(entry) + "\n")
         self._progress.update(state.global_step, state.max_steps)
+        if self._has_fallen():
+            control.should_training_stop = True
+
+    def _has_fallen(self) -> bool:
+        """Whether the better answers became too unlikely, on average of the last steps."""
+        rewards = [entry[CHOSEN] for entry in self._kept[-STEPS:] if CHOSEN in entry]
+        return len(rewards) == STEPS and sum(rewards) / STEPS < self._floor
 
     def summary(self) -> dict[str, Any]:
         """The first and the last numbers of the curve."""
         if not self._kept:
             return {}
         first, last = self._kept[0], self._kept[-1]
-        return {"steps": last["step"], "loss_first": first["loss"], "loss_last": last["loss"]} | {
-            name: last[name]
-            for name in ("rewards/accuracies", "rewards/margins", MOVED)
-            if name in last
-        }
+        stopped = {"stopped": FALLEN} if self._has_fallen() else {}
+        losses = {"loss_first": first["loss"], "loss_last": last["loss"]}
+        noted = ("rewards/accuracies", "rewards/margins", MOVED)
+        told = {name: last[name] for name in noted if name in last}
+        return {"steps": last["step"]} | losses | stopped | told

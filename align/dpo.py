@@ -1,39 +1,104 @@
 """Pairs → a version that prefers the better answer (DPO, Rafailov et al. 2023, eq. 7)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from align.likelihood import surprise, tie_width
 from align.recipes import DPO
 from align.training import TakesTokens, lora, train
+
+EXTRA = ("tie", "weight")
 
 
 def run(
     recipe: DPO, seed: int, base: Path, rows: list[dict[str, Any]], out: Path
 ) -> dict[str, Any]:
-    """Train on token rows (prompt_ids, chosen_ids, rejected_ids) and write the model to `out`.
+    """Train on token rows (prompt_ids, chosen_ids, rejected_ids, tie, weight); write to `out`.
 
-    The loss is DPO's plus `recipe.imitate` times the likelihood of the better answer (RPO, Pang et
-    al. 2024), which keeps both answers from becoming unlikely together.
+    The loss is that of `recipe.loss` plus `recipe.imitate` times the likelihood of the better
+    answer (RPO, Pang et al. 2024), which keeps both answers from becoming unlikely together. Ties
+    (`recipe.ties`) and weights are learnt by the sigmoid loss alone.
     """
+    tied = sum(row["tie"] for row in rows) / len(rows)
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         config = DPOConfig(
             **arguments,
             beta=recipe.beta,
-            loss_type=["sigmoid", "sft"],
+            loss_type=[recipe.loss, "sft"],
             loss_weights=[1.0, recipe.imitate],
+            label_smoothing=recipe.noise if recipe.loss == "robust" else 0.0,
             precompute_ref_log_probs=True,
         )
-        return _Trainer(
-            model, args=config, train_dataset=dataset, processing_class=tokenizer,
+        trainer = _Trainer(
+            model,
+            args=config,
+            train_dataset=dataset,
+            processing_class=tokenizer,
             peft_config=lora(recipe),
-        )  # fmt: skip
+            data_collator=Pairs(tokenizer.pad_token_id),
+        )
+        trainer.tie_width = tie_width(tied)
+        trainer.weighs = any(row["weight"] != 1 for row in rows)
+        return trainer
 
     return train(build, recipe, seed, base, rows, out)
 
 
+@dataclass
+class Pairs(DataCollatorForPreference):  # type: ignore[misc]
+    """TRL's batches of pairs, where the ties are, and how much each pair counts."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Two more tensors, (pairs,)."""
+        extra = {name: torch.tensor([row[name] for row in examples]) for name in EXTRA}
+        return {**super().torch_call(examples), **extra}
+
+
 class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
     """DPO on rows of token ids."""
+
+    tie_width = 0.0
+    weighs = False
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns += [name for name in EXTRA if name not in self._signature_columns]
+
+    def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
+        tie, weight = (inputs.pop(name) for name in EXTRA)
+        if not self.tie_width and not self.weighs:
+            return super()._compute_loss(model, inputs, return_outputs)
+        return self._of_judgements(model, inputs, tie, weight)
+
+    def _of_judgements(
+        self, model: Any, inputs: Any, tie: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """TRL's sigmoid loss, with Rao and Kupper's ties (Chen et al. 2024) and weights."""
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        logps = model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels,
+            fused_lm_head=True, use_cache=False,
+        ).log_probs  # fmt: skip
+        better, worse = logps.sum(-1).chunk(2)
+        gained = better - inputs["ref_chosen_logps"]
+        lost = worse - inputs["ref_rejected_logps"]
+        losses = surprise(self.beta * (gained - lost), tie, self.tie_width)
+        learnt = (labels[:, 1:] != -100).chunk(2)[0] & ~tie[:, None]
+        imitated = -logps.chunk(2)[0][learnt].sum() / learnt.sum().clamp(min=1)
+        self._note(gained.detach(), lost.detach(), tie)
+        return (weight * losses).sum() / weight.sum() + self.loss_weights[1] * imitated
+
+    def _note(self, gained: torch.Tensor, lost: torch.Tensor, tie: torch.Tensor) -> None:
+        noted = self._metrics["train" if self.model.training else "eval"]
+        if not tie.all():
+            decided = self.beta * (gained - lost)[~tie]
+            noted["rewards/accuracies"].append((decided > 0).float().mean().item())
+            noted["rewards/margins"].append(decided.mean().item())
+            noted["rewards/chosen"].append(self.beta * gained[~tie].mean().item())

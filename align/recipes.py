@@ -96,6 +96,16 @@ class DPO(Speaking):
     """How closely to stay at the start; smaller moves further."""
     imitate: float = 0.2
     """Weight of also imitating the better answer, against both becoming unlikely."""
+    loss: Literal["sigmoid", "sigmoid_norm", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
+    """As TRL names them: DPO's, the same by token, IPO (Azar et al. 2024), robust to wrong votes
+    (Chowdhury et al. 2024), APO (D'Oosterlinck et al. 2024)."""
+    noise: float = 0.1
+    """Share of votes thought to be wrong, by the robust loss."""
+    ties: bool = False
+    """Learn also that neither of two answers is better."""
+    floor: float = 30.0
+    """Nats by which the better answers may become unlikelier, on average of ten steps; then
+    training stops, and the card says so."""
 
 
 @dataclass(frozen=True)

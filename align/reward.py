@@ -1,17 +1,16 @@
 """Pairs and ties → an ensemble of scorers that rank answers as people do (Bradley & Terry 1952)."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from torch.nn.functional import logsigmoid
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
+from align.likelihood import surprise, tie_width
 from align.loading import SCORER
 from align.recipes import Reward
 from align.scoring import MEMBERS
@@ -66,27 +65,6 @@ def _together(finished: Path, out: Path) -> dict[str, Any]:
     return metrics
 
 
-def tie_width(tied: float) -> float:
-    """α of Rao & Kupper (1967) for which two equal answers tie as often as people said: ln θ.
-
-    At no difference a tie has the probability (θ - 1) / (θ + 1).
-    """
-    return math.log((1 + tied) / (1 - tied)) if tied < 1 else math.inf
-
-
-def loss(difference: torch.Tensor, tie: torch.Tensor, width: float) -> torch.Tensor:
-    """Mean negative log-likelihood of judgements by Rao & Kupper (1967); Bradley–Terry at width 0.
-
-    `difference` is the better answer's score minus the worse one's, (pairs,); `tie` tells where
-    neither was better, and the order means nothing.
-    """
-    better = logsigmoid(difference - width)
-    if width == 0:
-        return -better.mean()
-    either = better + logsigmoid(-difference - width) + math.log(math.expm1(2 * width))
-    return -torch.where(tie, either, better).mean()
-
-
 @dataclass
 class Pairs(DataCollatorForPreference):  # type: ignore[misc]
     """TRL's batches of pairs, prompts put before the answers, and where the ties are."""
@@ -115,7 +93,7 @@ class _Trainer(TakesTokens, RewardTrainer):  # type: ignore[misc]
         tie = inputs.pop("tie")
         outputs = model(**inputs, use_cache=False)
         better, worse = outputs.logits.squeeze(-1).float().chunk(2)
-        found = loss(better - worse, tie, self.tie_width)
+        found = surprise(better - worse, tie, self.tie_width).mean()
         found = found + self.args.center_rewards_coefficient * ((better + worse) ** 2).mean()
         if decided := (~tie).sum().item():
             right = (better > worse)[~tie].sum().item()

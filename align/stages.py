@@ -20,7 +20,7 @@ from align.data.gathering import Wanted, split
 from align.data.mixture import balanced
 from align.data.packing import cut_apart
 from align.data.tokens import tokenized
-from align.recipes import KTO, Job, Pretrain, Recipe, Reward
+from align.recipes import DPO, KTO, Job, Pretrain, Recipe, Reward
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
 from align.training import MADE
@@ -62,9 +62,14 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     base = _base(name, job, recipe, settings, report)
     registry.verify(base)
     epoch = assembled(
-        SHAPES[stage], job.data, settings.database, tokenizer_of(base.path), job.seed, job.mix,
+        _shape(stage, recipe),
+        job.data,
+        settings.database,
+        tokenizer_of(base.path),
+        job.seed,
+        job.mix,
         job.total,
-    )  # fmt: skip
+    )
     for part in epoch.parts:
         seen = f"each seen {part.seen:.2f} times on average"
         report(f"{part.source}: {part.rows} rows, {part.share:.1%}, {seen}")
@@ -82,6 +87,10 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     version = register(name, stage, base, [trained], registry)
     shutil.rmtree(steps.folder)
     return version
+
+
+def _shape(stage: str, recipe: Recipe) -> Wanted:
+    return "comparison" if isinstance(recipe, DPO) and recipe.ties else SHAPES[stage]
 
 
 def _base(name: str, job: Job, recipe: Recipe, settings: Settings, report: Report) -> Version:
@@ -239,6 +248,7 @@ def _sentence(story: dict[str, Any]) -> str:
         )
     kept = metrics.get("kept", 1.0)
     less = f", {kept:.0%} of it kept" if kept < 1 else ""
+    less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
     return (
         f"{story['stage']} on {story['rows']} rows ({metrics.get('steps', 0)} steps, loss "
         f"{metrics.get('loss_first', 0):.3f} to {metrics.get('loss_last', 0):.3f}{less})"

@@ -5,6 +5,7 @@ in the weights' own precision as safetensors; the adapter is kept in `made/adapt
 """
 
 import json
+import math
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from align.curve import Watch
 from align.loading import SPEAKER, Form, load
 from align.merging import check_adapter, keep_whole, merge
 from align.progress import Progress
-from align.recipes import Recipe, Speaking
+from align.recipes import DPO, Recipe, Speaking
 from align.rendering import tokenizer_of
 from align.steady import Anchored, steadied
 
@@ -67,7 +68,8 @@ def train(
     anchor = recipe.anchor if isinstance(recipe, Speaking) and recipe.rank else 0.0
     if form.speaks:
         at_temperature(model, mean(row["temperature"] for row in rows))
-    watch = Watch(Progress(out.parent), made / "curve.jsonl", anchor)
+    floor = -recipe.floor * recipe.beta if isinstance(recipe, DPO) else -math.inf
+    watch = Watch(Progress(out.parent), made / "curve.jsonl", anchor, floor)
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
     trainer.anchor = anchor

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import aiohttp
@@ -105,18 +106,9 @@ class Engine(ABC):
     async def _asked(
         self, path: str, body: dict[str, Any], request_id: str | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session is not None
-        silence = SILENCE_SECONDS if body.get("stream") else LONGEST_ANSWER_SECONDS
         begun = False
         try:
-            async with self._session.post(
-                self.url + path,
-                json={**body, "model": self.version.name},
-                headers=handed_on() | ({"X-Request-Id": request_id} if request_id else {}),
-                timeout=aiohttp.ClientTimeout(
-                    total=LONGEST_ANSWER_SECONDS, sock_connect=5, sock_read=silence
-                ),
-            ) as response:
+            async with await self._begun(path, body, request_id) as response:
                 if response.status != 200:
                     raise await _refusal(response)
                 begun = True
@@ -131,6 +123,28 @@ class Engine(ABC):
             raise kind(
                 f"The engine broke off ({type(error).__name__}); please try again.", 503
             ) from error
+
+    async def _begun(
+        self, path: str, body: dict[str, Any], request_id: str | None
+    ) -> aiohttp.ClientResponse:
+        """Ask; once more where a connection that was kept open is dropped, as idle ones are."""
+        assert self._session is not None
+        silence = SILENCE_SECONDS if body.get("stream") else LONGEST_ANSWER_SECONDS
+        ask = partial(
+            self._session.post,
+            self.url + path,
+            json={**body, "model": self.version.name},
+            headers=handed_on() | ({"X-Request-Id": request_id} if request_id else {}),
+            timeout=aiohttp.ClientTimeout(
+                total=LONGEST_ANSWER_SECONDS, sock_connect=5, sock_read=silence
+            ),
+        )
+        try:
+            return await ask()
+        except aiohttp.ClientConnectorError:
+            raise  # nobody is there
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+            return await ask()
 
     def _went(self, well: bool) -> None:
         """Hear how asking went."""

@@ -19,6 +19,7 @@ LIBRARY_FOLDERS = (
     "/usr/local/lib",
 )
 KV_CACHE_GIB = 1
+KEEP_ALIVE = "60"  # seconds; longer than our own side keeps an idle connection (15)
 SPINCOUNT = "GOMP_SPINCOUNT"
 SPINS = "1000"  # how long a thread waits for the others before it yields: engines share the cores
 
@@ -70,6 +71,7 @@ def plan_engine(
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "VLLM_CACHE_ROOT": str(cache),
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": KEEP_ALIVE,
     }
     if machine.gpu:
         return EnginePlan(environment, (), "one GPU, vLLM's own defaults")

@@ -58,6 +58,8 @@ class Row:
     """Whether the answer worth imitating was written by a person as a correction."""
     temperature: float = 1.0
     """What the answers were sampled at, on average; 1 where nothing was sampled."""
+    weight: float = 1.0
+    """How much a preference counts: how far those who judged the two answers agree."""
     whole: bool = False
     """Whether every answer of the conversation is to be imitated, not only the last one."""
 

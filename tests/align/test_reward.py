@@ -5,11 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from align import reward
 from align.data.gathering import gather
 from align.data.tokens import tokenized
 from align.loading import load_scorer, padding
@@ -27,7 +23,6 @@ from tests.align.lessons import BAD, GOOD, question, rows, write
 from tests.assistant.feedback.said import ANN, ask
 
 STEEP = Reward(epochs=4, learning_rate=1e-2, rank=4, members=2, held_out=0.25)
-differences = st.floats(-20, 20)
 
 
 def taught(home: Settings, name: str = "reward-001", lines=None, recipe: Reward = STEEP) -> Version:
@@ -114,30 +109,6 @@ def test_ties_bring_the_two_answers_together(scorer: Version, tiny: Version, tmp
         return sum(g.mean - b.mean for g, b in zip(scores[::2], scores[1::2], strict=True)) / 8
 
     assert gap(doubtful) < 0.75 * gap(scorer)
-
-
-@given(differences, st.floats(0.01, 0.9))
-def test_the_three_outcomes_of_a_comparison_are_all_there_is(difference: float, tied: float):
-    width = reward.tie_width(tied)
-    d = torch.tensor([difference], dtype=torch.float64)
-    no, yes = torch.tensor([False]), torch.tensor([True])
-    better, worse, tie = (
-        math.exp(-reward.loss(x, t, width).item()) for x, t in ((d, no), (-d, no), (d, yes))
-    )
-    assert better + worse + tie == pytest.approx(1)
-
-
-@given(st.floats(0.01, 0.9))
-def test_equal_answers_tie_as_often_as_people_said(tied: float):
-    found = reward.loss(torch.zeros(1), torch.tensor([True]), reward.tie_width(tied)).item()
-    assert math.exp(-found) == pytest.approx(tied, rel=1e-4)
-
-
-@given(differences)
-def test_without_ties_it_is_bradley_terry(difference: float):
-    assert reward.tie_width(0) == 0
-    found = reward.loss(torch.tensor([difference]), torch.tensor([False]), 0).item()
-    assert found == pytest.approx(math.log1p(math.exp(-difference)), abs=1e-4)
 
 
 @pytest.mark.parametrize(

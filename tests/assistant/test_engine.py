@@ -1,6 +1,8 @@
 """Engines: a child that is watched, restarted and taken along; a server that is only watched."""
 
 import asyncio
+import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -171,3 +173,58 @@ def test_only_a_stream_may_not_be_silent_for_long(
                 asyncio.run(run(url))
         else:
             assert b"one two three" in asyncio.run(run(url))
+
+
+MODELS = b'{"data": [{"id": "v1"}]}'
+
+
+class Dropping:
+    """A server that hangs up, without an answer, when it is asked a question on a used connection.
+
+    So does any that closes an idle connection at the moment when it is used again.
+    """
+
+    def __init__(self, *, always: bool = False) -> None:
+        self.always = always
+        self.dropped = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        used = False
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+                await reader.readexactly(int(length.group(1)) if length else 0)
+                if b"chat" in head and (used or self.always):
+                    self.dropped += 1
+                    break
+                used = True
+                body = MODELS if b"models" in head else b"{}"
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
+                writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+
+@pytest.mark.parametrize(("always", "dropped"), [(False, 1), (True, 2)])
+def test_a_question_is_asked_again_once_where_a_kept_connection_is_dropped(
+    version, always: bool, dropped: int
+):
+    async def run() -> tuple[int, bytes]:
+        dropping = Dropping(always=always)
+        server = await asyncio.start_server(dropping, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        engine = RemoteEngine("v1", f"http://127.0.0.1:{port}")
+        await engine.start()
+        try:
+            await until(engine, "ready")
+            async with engine.post("/v1/chat/completions", {}, ANNS_CALLS) as response:
+                return dropping.dropped, await response.read()
+        except EngineError as error:
+            return dropping.dropped, str(error).encode()
+        finally:
+            await engine.stop()
+            server.close()
+
+    times, answered = asyncio.run(run())
+    assert times == dropped
+    assert answered.startswith(b"The engine broke off" if always else b"{}")

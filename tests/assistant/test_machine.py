@@ -24,6 +24,7 @@ def test_a_cpu_uses_all_cores_and_compiles():
     assert plan.environment["LD_PRELOAD"] == "/lib/t.so"
     assert plan.environment["GOMP_SPINCOUNT"] == "1000"
     assert plan.environment["VLLM_CACHE_ROOT"] == "/cache"
+    assert int(plan.environment["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) > 15  # as aiohttp keeps its side
     assert "--enforce-eager" not in plan.flags
     assert "2 threads of 24 GiB" in plan.summary
     assert "compiled, tcmalloc" in plan.summary

@@ -44,6 +44,8 @@ class Recipe:
     """Longest row in tokens, prompt included; longer ones are left out and counted."""
     rank: int = 16
     """Rank of the LoRA matrices on every linear layer; 0 trains all weights instead."""
+    report_to: Literal["none", "tensorboard", "trackio"] = "none"
+    """Where else the numbers of every step go; the curve is kept in any case."""
 
     def as_facts(self) -> dict[str, Any]:
         """The knobs as they are noted on the version's card."""
@@ -84,6 +86,10 @@ class Pretrain(Recipe):
 @dataclass(frozen=True)
 class SFT(Speaking):
     """Learn to imitate good answers: thumbs up, corrections, conversations."""
+
+    packing: bool = False
+    """Put short rows beside each other in blocks of `--longest` tokens, for rows of very different
+    length; none sees another."""
 
 
 @dataclass(frozen=True)

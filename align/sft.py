@@ -6,6 +6,7 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+from align.data.packing import side_by_side
 from align.recipes import SFT
 from align.speed import compact_lm_head
 from align.steady import Anchored
@@ -19,12 +20,17 @@ def run(
 
     The loss is the mean negative log-likelihood of the tokens whose label is not -100.
     """
+    if recipe.packing:
+        rows = side_by_side(rows, recipe.longest, seed)
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         trainer = _Trainer(
-            model, args=SFTConfig(**arguments), train_dataset=dataset, processing_class=tokenizer,
+            model,
+            args=SFTConfig(**arguments, padding_free=recipe.packing),
+            train_dataset=dataset,
+            processing_class=tokenizer,
             peft_config=lora(recipe),
-        )  # fmt: skip
+        )
         compact_lm_head(model)
         return trainer
 

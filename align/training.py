@@ -4,8 +4,10 @@ LoRA matrices are trained beside frozen weights, then added to them in float32, 
 in the weights' own precision as safetensors; the adapter is kept in `made/adapter`.
 """
 
+import importlib.util
 import json
 import math
+import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -27,6 +29,7 @@ from align.progress import Progress
 from align.recipes import DPO, Recipe, Speaking
 from align.rendering import tokenizer_of
 from align.steady import Anchored, steadied
+from assistant.errors import Invalid
 
 MADE = "made"
 CHECKPOINT_STEPS = 10
@@ -62,6 +65,7 @@ def train(
     """
     made = out / MADE
     made.mkdir(parents=True, exist_ok=True)
+    reporting(recipe, made)
     checkpoints = made / "checkpoints"
     torch.manual_seed(seed)
     model = form.load(base) if recipe.rank else form.load(base, torch.float32)
@@ -94,6 +98,18 @@ def _keep(model: Any, recipe: Recipe, base: Path, out: Path, form: Form) -> dict
         said["kept"] = steadied(load(base), base, adapter, recipe.drift)
     merge(base, adapter, out, form)
     return said
+
+
+def reporting(recipe: Recipe, made: Path) -> None:
+    """Let what else is reported to write beside the curve. Raises Invalid where it is missing."""
+    if recipe.report_to == "none":
+        return
+    if importlib.util.find_spec(recipe.report_to) is None:
+        raise Invalid(
+            f"--report-to {recipe.report_to} needs its package (pip install {recipe.report_to})."
+        )
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(made / "tensorboard")
+    os.environ.setdefault("TRACKIO_DIR", str(made / "trackio"))
 
 
 def arranged(rows: Sequence[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
@@ -170,7 +186,7 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_steps": CHECKPOINT_STEPS,
         "save_total_limit": 1,
-        "report_to": "none",
+        "report_to": recipe.report_to,
         "disable_tqdm": True,
     }
 

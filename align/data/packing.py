@@ -2,19 +2,21 @@
 
 import random
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 DOCUMENT_END = "<|endoftext|>"
 
 
+Piece = tuple[list[int], list[int]]  # ids and labels
+
+
 def packed(
     rows: Sequence[dict[str, Any]], block: int, end: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Token rows (input_ids) in blocks of at most `block` tokens, in random order.
+    """Documents (input_ids) in blocks of at most `block` tokens; see `side_by_side`.
 
-    Each document is ended by `end`; a longer one is cut into pieces, each of which fills a block.
-    `seq_lengths` tells TRL's collator where documents begin, and that their positions start anew;
-    pieces are put where they leave least room (best fit, longest first).
+    Each is ended by `end`; a longer one is cut into pieces, each of which fills a block.
     """
     pieces = [
         document[start : start + block]
@@ -22,11 +24,29 @@ def packed(
         for document in [[*row["input_ids"], end]]
         for start in range(0, len(document), block)
     ]
-    pieces = [piece for piece in pieces if len(piece) > 1]  # one token alone has no next one
-    blocks: list[list[list[int]]] = []
+    whole = [piece for piece in pieces if len(piece) > 1]  # one token alone has no next one
+    return _blocks([(piece, piece) for piece in whole], block, seed, 1.0)
+
+
+def side_by_side(
+    rows: Sequence[dict[str, Any]], block: int, seed: int
+) -> list[dict[str, Any]]:
+    """Token rows (input_ids, labels) in blocks of at most `block` tokens, in random order.
+
+    None is longer than a block. `seq_lengths` tells TRL's collator where rows begin, and that their
+    positions start anew; they are put where they leave least room (best fit, longest first).
+    """
+    pieces = [(row["input_ids"], row["labels"]) for row in rows]
+    return _blocks(pieces, block, seed, mean(row["temperature"] for row in rows))
+
+
+def _blocks(
+    pieces: Sequence[Piece], block: int, seed: int, temperature: float
+) -> list[dict[str, Any]]:
+    blocks: list[list[Piece]] = []
     room: dict[int, list[int]] = {}  # free tokens → blocks
-    for piece in sorted(pieces, key=len, reverse=True):
-        fitting = [free for free in room if free >= len(piece)]
+    for piece in sorted(pieces, key=lambda piece: len(piece[0]), reverse=True):
+        fitting = [free for free in room if free >= len(piece[0])]
         free = min(fitting) if fitting else block
         place = room[free].pop() if fitting else len(blocks)
         if fitting and not room[free]:
@@ -34,9 +54,9 @@ def packed(
         if not fitting:
             blocks.append([])
         blocks[place].append(piece)
-        room.setdefault(free - len(piece), []).append(place)
+        room.setdefault(free - len(piece[0]), []).append(place)
     random.Random(seed).shuffle(blocks)
-    return [_row(pieces) for pieces in blocks]
+    return [_row(pieces) | {"temperature": temperature} for pieces in blocks]
 
 
 def cut_apart(
@@ -68,12 +88,11 @@ def document_end(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if found is None else found)
 
 
-def _row(pieces: list[list[int]]) -> dict[str, Any]:
-    ids = [i for piece in pieces for i in piece]
+def _row(pieces: Sequence[Piece]) -> dict[str, Any]:
+    ids = [i for piece, _ in pieces for i in piece]
     return {
         "input_ids": ids,
-        "labels": ids,
-        "seq_lengths": [len(piece) for piece in pieces],
+        "labels": [label for _, labels in pieces for label in labels],
+        "seq_lengths": [len(piece) for piece, _ in pieces],
         "length": len(ids),
-        "temperature": 1.0,
     }

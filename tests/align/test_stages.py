@@ -133,6 +133,19 @@ def test_sft_makes_answers_and_their_end_likelier(taught: Taught, tiny: Version)
         assert new.sum() > old.sum()
 
 
+def test_packed_rows_teach_what_rows_of_their_own_do(home: Settings, tiny: Version):
+    """One row a block, or all rows in a block: the same steps."""
+    knobs = {"epochs": 4, "batch": LESSONS, "micro_batch": LESSONS}
+    alone = teach("sft", home, name="sft-alone", **knobs)
+    packed = teach("sft", home, name="sft-packed", packing=True, **knobs | {"longest": 4096})
+    before, one, other = (loaded(v) for v in (tiny, alone, packed))
+    probe = torch.arange(100, 140)[None]
+    with torch.inference_mode():
+        learnt = (one(probe).logits - before(probe).logits).abs().max()
+        apart = (one(probe).logits - other(probe).logits).abs().max()
+    assert apart < 0.1 * learnt
+
+
 def test_dpo_prefers_the_better_answer_and_makes_it_likelier(taught: Taught, tiny: Version):
     before, after = loaded(tiny), loaded(taught("dpo"))
     for row in tokens(tiny, "dpo"):

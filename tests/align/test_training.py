@@ -23,6 +23,7 @@ from align.training import (
     last_whole,
     lora,
 )
+from assistant.errors import Invalid
 from assistant.registry import Registry, Version
 from assistant.settings import Settings
 from tests.align.conftest import NAME, home_with
@@ -57,6 +58,14 @@ def test_logits_are_those_at_the_temperature_of_sampling(tiny: Version, temperat
     at_temperature(cooled, temperature)
     with torch.inference_mode():
         assert torch.allclose(cooled(ids).logits, plain(ids).logits / divisor, atol=1e-4)
+
+
+def test_a_report_that_cannot_be_made_is_refused_before_training(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Invalid, match="pip install tensorboard"):
+        teach("sft", settings, report_to="tensorboard")
 
 
 @given(lengths=LENGTHS, batch=st.integers(1, 9), seed=st.integers(0, 3))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from align.data.packing import cut_apart, document_end, packed
+from align.data.packing import cut_apart, document_end, packed, side_by_side
 from align.loading import load
 from align.rendering import tokenizer_of
 from assistant.registry import Version
@@ -37,6 +37,25 @@ def test_every_document_is_there_with_its_end(texts, block, seed):
     assert found == sorted(piece for piece in expected if len(piece) > 1)
     halves = [row["length"] * 2 <= block for row in made]
     assert sum(halves) <= 1  # two such blocks would have been one
+
+
+@given(documents, st.integers(0, 3))
+def test_rows_keep_their_labels_and_none_is_cut(texts, seed):
+    rows = [
+        {"input_ids": t, "labels": [-100] + t[1:], "temperature": 0.5 + n % 2}
+        for n, t in enumerate(texts)
+    ]
+    if not rows:
+        return
+    made = side_by_side(rows, 50, seed)
+    found = []
+    for block in made:
+        assert block["temperature"] == pytest.approx(sum(r["temperature"] for r in rows) / len(rows))
+        labels = block["labels"]
+        for piece in pieces(block):
+            found.append((piece, labels[: len(piece)]))
+            labels = labels[len(piece) :]
+    assert sorted(found) == sorted((row["input_ids"], row["labels"]) for row in rows)
 
 
 def test_the_seed_decides_the_order_of_blocks():

@@ -121,6 +121,9 @@ class KTO(Speaking):
     learning_rate: float = 6e-4
     enough: int = 200
     """With so many rows each is seen once: new ones teach more than the same again."""
+    most: int | None = None
+    """Most rows, which the seed draws; without it 300 on a CPU, so that a round ends, and all on a
+    GPU. The rest is left for another round."""
     balance: int = 3
     """Most rows of one verdict for each of the other; the rest is left for another round."""
     beta: float = 0.1

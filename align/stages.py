@@ -41,6 +41,7 @@ SHAPES: dict[str, Wanted] = {
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 STORY = "training.json"
 SCRATCH = "scratch"
+MOST_ON_A_CPU = 300
 
 Run = Callable[[Any, int, Path, list[dict[str, Any]], Path], dict[str, Any]]
 
@@ -142,7 +143,8 @@ def _set_aside(
 ) -> tuple[Sequence[Row], Sequence[Row], Counter[str]]:
     """The rows to learn from, those that tell how good it became, and what is left for later."""
     if isinstance(recipe, KTO):
-        learn, surplus = balanced(rows, recipe.balance, seed)
+        most = recipe.most or (len(rows) if torch.cuda.is_available() else MOST_ON_A_CPU)
+        learn, surplus = balanced(rows, recipe.balance, most, seed)
         return learn, [], surplus
     if isinstance(recipe, Reward):
         return *split(rows, recipe.held_out, seed), Counter()

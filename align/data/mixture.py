@@ -83,22 +83,24 @@ def _round_and_round(rows: Sequence[Row], dice: random.Random) -> Iterator[Row]:
         yield from dice.sample(rows, len(rows))
 
 
-def balanced(rows: Sequence[Row], most: int, seed: int) -> tuple[Sequence[Row], Counter[str]]:
-    """Rows with a label, at most `most` of one verdict for each of the other, drawn by the seed.
+def balanced(
+    rows: Sequence[Row], most_for_one: int, most: int, seed: int
+) -> tuple[Sequence[Row], Counter[str]]:
+    """Rows with a label, drawn by the seed: so many of one verdict for each of the other at most.
 
     A model that is told nearly always what not to say, and next to nothing to say instead, ends up
-    saying nothing sensible. Raises Invalid where all verdicts are the same.
+    saying nothing sensible. Of more than `most` rows in all the rarer verdict gives up to a half.
+    Raises Invalid where all verdicts are the same.
     """
     kinds = [[row for row in rows if row.data["label"] is label] for label in (True, False)]
-    fewest = min(map(len, kinds))
-    if rows and not fewest:
+    rarer, commoner = sorted(kinds, key=len)
+    if rows and not rarer:
         verdict = "good" if kinds[0] else "bad"
         raise Invalid(f"All {len(rows)} answers are called {verdict}; KTO compares good and bad.")
-    kept = {
-        id(row)
-        for kind in kinds
-        for row in random.Random(seed).sample(kind, min(len(kind), most * fewest))
-    }
+    few = min(len(rarer), max(most // 2, most - len(commoner)))
+    many = min(len(commoner), most_for_one * few, most - few)
+    dice = random.Random(seed)
+    kept = {id(row) for kind, n in ((rarer, few), (commoner, many)) for row in dice.sample(kind, n)}
     surplus = len(rows) - len(kept)
-    why = f"more than {most} of one verdict for each of the other"
+    why = f"more than {most_for_one} of one verdict for each of the other, or {most} in all"
     return [row for row in rows if id(row) in kept], Counter({why: surplus} if surplus else {})

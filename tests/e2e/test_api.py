@@ -2,16 +2,20 @@
 
 import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
 from align.rendering import render_prompt, tokenizer_of
-from tests.e2e.product import Product
+from tests.e2e.product import ROOT, Product
 
 QUESTION = [{"role": "user", "content": "Name three colors."}]
 VERSION = "smollm2-135m-instruct-q4"
@@ -225,3 +229,26 @@ def eventually(there: object, seconds: float = 5) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def test_the_running_program_makes_rows_that_name_it(product: Product, tmp_path: Path):
+    (tmp_path / "questions.txt").write_text("Name three colors.\nName a fruit.\n")
+    (tmp_path / "mine.py").write_text("def brief(talk):\n    return -len(talk[-1]['content'])\n")
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "align", "data", "generate"),
+            *("questions.txt", "made.jsonl", "--kind", "pairs", "--n", "3"),
+            *("--scorer", "mine.py:brief", "--max-tokens", "120"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"ASSISTANT_HOME": str(product.home), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert run.returncode == 0, run.stderr
+    rows = [json.loads(line) for line in (tmp_path / "made.jsonl").read_text().splitlines()]
+    assert rows
+    for row in rows:
+        assert len(row["chosen"][0]["content"]) < len(row["rejected"][0]["content"])
+        assert row["made_by"]["url"] == f"{product.url}/v1"

@@ -19,22 +19,31 @@ def answers(good: int, bad: int) -> list[Row]:
 )
 def test_the_commoner_verdict_is_thinned_and_counted(good, bad, kept_good, kept_bad):
     given = answers(good, bad)
-    kept, surplus = balanced(given, 3, seed=1)
+    kept, surplus = balanced(given, 3, 99, seed=1)
     labels = [row.data["label"] for row in kept]
     assert (labels.count(True), labels.count(False)) == (kept_good, kept_bad)
     assert surplus.total() == len(given) - len(kept)
     assert kept == sorted(kept, key=lambda row: row.data["place"])
-    assert balanced(given, 3, seed=1)[0] == kept
+    assert balanced(given, 3, 99, seed=1)[0] == kept
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "kept_good", "kept_bad"),
+    [(30, 60, 20, 20), (10, 60, 10, 30), (60, 15, 25, 15), (5, 60, 5, 15), (20, 20, 20, 20)],
+)
+def test_no_more_than_the_most_are_kept_and_the_rarer_verdict_first(good, bad, kept_good, kept_bad):
+    labels = [r.data["label"] for r in balanced(answers(good, bad), 3, 40, seed=0)[0]]
+    assert (labels.count(True), labels.count(False)) == (kept_good, kept_bad)
 
 
 def test_which_answers_are_left_for_later_follows_from_the_seed():
-    kept = [tuple(r.data["place"] for r in balanced(answers(5, 50), 3, s)[0]) for s in (1, 2)]
+    kept = [tuple(r.data["place"] for r in balanced(answers(5, 50), 3, 99, s)[0]) for s in (1, 2)]
     assert kept[0] != kept[1]
 
 
 def test_answers_that_are_all_good_or_all_bad_are_refused():
     with pytest.raises(Invalid, match="All 4 answers are called bad; KTO compares good and bad"):
-        balanced(answers(0, 4), 3, seed=0)
+        balanced(answers(0, 4), 3, 99, seed=0)
 
 
 def source(name: str, sizes: list[int]) -> list[Row]:

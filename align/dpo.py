@@ -13,7 +13,7 @@ from align.likelihood import surprise, tie_width
 from align.recipes import DPO
 from align.training import TakesTokens, lora, train
 
-EXTRA = ("tie", "weight")
+EXTRA = {"tie": False, "weight": 1.0}  # columns besides TRL's, and what they are where absent
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     answer (RPO, Pang et al. 2024), which keeps both answers from becoming unlikely together. Ties
     (`recipe.ties`) and weights are learnt by the sigmoid loss alone.
     """
-    tied = sum(row["tie"] for row in rows) / len(rows)
+    tied = sum(row.get("tie", False) for row in rows) / len(rows)
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         config = DPOConfig(
@@ -45,7 +45,7 @@ def run(
             data_collator=Pairs(tokenizer.pad_token_id),
         )
         trainer.tie_width = tie_width(tied)
-        trainer.weighs = any(row["weight"] != 1 for row in rows)
+        trainer.weighs = any(row.get("weight", 1) != 1 for row in rows)
         return trainer
 
     return train(build, recipe, seed, base, rows, out)
@@ -57,7 +57,10 @@ class Pairs(DataCollatorForPreference):  # type: ignore[misc]
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Two more tensors, (pairs,)."""
-        extra = {name: torch.tensor([row[name] for row in examples]) for name in EXTRA}
+        extra = {
+            name: torch.tensor([row.get(name, usual) for row in examples])
+            for name, usual in EXTRA.items()
+        }
         return {**super().torch_call(examples), **extra}
 
 

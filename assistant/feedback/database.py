@@ -18,6 +18,7 @@ from alembic.util.exc import CommandError
 from assistant.errors import StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK_SECONDS = 10
 
 
 class Opened(ABC):
@@ -99,8 +100,22 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 def _harden_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where _lock_for_writing says
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait by itself where another program makes the same change just now."""
+    give_up = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
 
 
 def _write_at_leisure(connection: Any, _record: Any) -> None:

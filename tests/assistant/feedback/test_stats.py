@@ -24,5 +24,5 @@ def test_judgements_in_effect_are_counted_by_kind(store: FeedbackStore):
     assert counts["judgements"] == {
         "correction": 1, "pair tie": 1, "thumb down": 1, "thumb up": 1,
     }  # fmt: skip
-    assert counts["rows"]["unpaired"]["rows"] == 1
+    assert counts["rows"]["unpaired"]["rows"] == 3  # the thumb, both sides of the tie
     assert counts["rows"]["unpaired"]["left_out"]["no consent"] == 1

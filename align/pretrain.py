@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
 
 from align.data.packing import document_end, packed
 from align.loading import load
 from align.recipes import Pretrain
 from align.rendering import tokenizer_of
-from align.speed import compact_lm_head
-from align.steady import Anchored
-from align.training import lora, train
+from align.sft import likelier
 
 BITS = math.log(2)
 
@@ -25,23 +21,7 @@ def run(
 ) -> dict[str, Any]:
     """Train on token rows (input_ids), packed into blocks, and write the model to `out`."""
     blocks = packed(rows, recipe.longest, document_end(tokenizer_of(base)), seed)
-
-    def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
-        trainer = _Trainer(
-            model,
-            args=SFTConfig(**arguments, padding_free=True),
-            train_dataset=dataset,
-            processing_class=tokenizer,
-            peft_config=lora(recipe),
-        )
-        compact_lm_head(model)
-        return trainer
-
-    return train(build, recipe, seed, base, blocks, out)
-
-
-class _Trainer(Anchored, SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer on packed text."""
+    return likelier(recipe, seed, base, blocks, out, in_blocks=True)
 
 
 def bits_per_byte(folder: Path, texts: Sequence[str], block: int) -> float:

@@ -109,6 +109,9 @@ class DPO(Speaking):
     """Share of votes thought to be wrong, by the robust loss."""
     ties: bool = False
     """Learn also that neither of two answers is better."""
+    agree: bool = False
+    """Make one row of what several people said of the same two answers; it counts as far as they
+    agree."""
     floor: float = 30.0
     """Nats by which the better answers may become unlikelier, on average of ten steps; then
     training stops, and the card says so."""

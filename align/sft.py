@@ -7,7 +7,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from align.data.packing import side_by_side
-from align.recipes import SFT
+from align.recipes import SFT, Recipe
 from align.speed import compact_lm_head
 from align.steady import Anchored
 from align.training import lora, train
@@ -22,11 +22,18 @@ def run(
     """
     if recipe.packing:
         rows = side_by_side(rows, recipe.longest, seed)
+    return likelier(recipe, seed, base, rows, out, in_blocks=recipe.packing)
+
+
+def likelier(
+    recipe: Recipe, seed: int, base: Path, rows: list[dict[str, Any]], out: Path, *, in_blocks: bool
+) -> dict[str, Any]:
+    """Make the labels of token rows likelier; in blocks, rows stand beside each other unseen."""
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         trainer = _Trainer(
             model,
-            args=SFTConfig(**arguments, padding_free=recipe.packing),
+            args=SFTConfig(**arguments, padding_free=in_blocks),
             train_dataset=dataset,
             processing_class=tokenizer,
             peft_config=lora(recipe),
@@ -38,4 +45,4 @@ def run(
 
 
 class _Trainer(Anchored, SFTTrainer):  # type: ignore[misc]
-    """SFT that does not forget plain text."""
+    """TRL's trainer, which does not forget plain text here."""

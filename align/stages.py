@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from align.data.agreement import agreed
 from align.data.epoch import assembled
 from align.data.files import digest
 from align.data.gathering import Wanted, split
@@ -146,6 +147,11 @@ def _set_aside(
         most = recipe.most or (len(rows) if torch.cuda.is_available() else MOST_ON_A_CPU)
         learn, surplus = balanced(rows, recipe.balance, most, seed)
         return learn, [], surplus
+    if isinstance(recipe, DPO) and recipe.agree:
+        made = agreed(rows)
+        learn = [row for row in made if recipe.ties or not row.data.get("tie")]
+        divided = len(made) - len(learn)
+        return learn, [], Counter({"as many people said the other": divided} if divided else {})
     if isinstance(recipe, Reward):
         return *split(rows, recipe.held_out, seed), Counter()
     if isinstance(recipe, Pretrain):

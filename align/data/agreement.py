@@ -20,19 +20,6 @@ def agreed(rows: Sequence[Row]) -> list[Row]:
     return [_one(said) if len(said) > 1 else said[0] for said in votes.values()]
 
 
-def agreement(rows: Sequence[Row]) -> float | None:
-    """How often two people who both found a better side of the same two answers agree."""
-    votes: dict[str, list[str]] = {}
-    for row in rows:
-        if not row.data.get("tie"):
-            votes.setdefault(_both_sides(row), []).append(_better(row))
-    same = pairs = 0
-    for said in votes.values():
-        pairs += len(said) * (len(said) - 1) // 2
-        same += sum(n * (n - 1) // 2 for n in (said.count(side) for side in set(said)))
-    return same / pairs if pairs else None
-
-
 def _one(said: Sequence[Row]) -> Row:
     first = said[0]
     decided = [row for row in said if not row.data.get("tie")]

@@ -145,3 +145,13 @@ def test_a_floor_of_zero_stops_early_and_the_card_says_so(home: Settings):
     assert story["metrics"]["steps"] < 45
     assert FALLEN in made.source
     assert torch.isfinite(torch.tensor(story["metrics"]["loss_last"]))
+
+
+def test_what_people_agree_on_is_learnt_once_and_what_divides_them_is_counted(home: Settings):
+    votes = rows("dpo", 6)
+    turned = {**votes[0], "chosen": votes[0]["rejected"], "rejected": votes[0]["chosen"]}
+    file = write(home.home / "votes.jsonl", [*votes, votes[1], turned])
+    made = taught(home, "dpo-agreed", file, agree=True)
+    story = json.loads((made.path / "made" / "training.json").read_text())["stages"][0]
+    assert story["rows"] == 5
+    assert story["not_learnt"] == {"as many people said the other": 1}

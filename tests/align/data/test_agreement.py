@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align.data.agreement import agreed, agreement
+from align.data.agreement import agreed
 from assistant.feedback.rows import Row
 from tests.assistant.feedback.said import assistant, user
 
@@ -55,11 +55,3 @@ def test_a_cut_off_side_stays_with_its_answer():
     cut = replace(row("+"), unfinished=("rejected",))
     [one] = agreed([cut, row("-"), row("-")])
     assert (one.data["rejected"], one.unfinished) == ([assistant("A")], ("chosen",))
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"), [("+", None), ("++", 1.0), ("+-", 0.0), ("++-", 1 / 3), ("+=", None)]
-)
-def test_agreement_is_between_people_who_decided(said: str, expected: float | None):
-    found = agreement([row(vote) for vote in said])
-    assert found == (None if expected is None else pytest.approx(expected))

@@ -59,7 +59,7 @@ def dpo(job: Asked, recipe: tyro.conf.OmitArgPrefixes[DPO], *, json: AsJson = Fa
 
 @commands.command
 def kto(job: Asked, recipe: tyro.conf.OmitArgPrefixes[KTO], *, json: AsJson = False) -> None:
-    """Learn from single thumbs, up and down."""
+    """Learn from verdicts on single answers: thumbs, equally good, both bad."""
     _make("kto", job, recipe, json)
 
 

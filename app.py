@@ -4,9 +4,13 @@ import os
 import signal
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from assistant.errors import AssistantError, Forbidden
 from assistant.settings import Settings, parse
+
+if TYPE_CHECKING:
+    from assistant.engine_process import EngineProcess
 
 
 def main() -> int:
@@ -42,7 +46,21 @@ def say(line: str) -> None:
 
 
 def serve(settings: Settings, sock: socket.socket) -> None:
-    """Compose store, registry, fleet, API and page, and serve them until asked to stop."""
+    """Serve all of it until asked to stop, the only program on its home."""
+    from assistant.engine_process import spare_process
+    from assistant.home import claimed
+
+    with claimed(settings.home, f"http://{settings.host}:{settings.port}"):
+        spare = spare_process(settings)  # it imports vLLM while we import the page
+        try:
+            compose(settings, sock, spare)
+        finally:
+            if spare:
+                spare.kill()
+
+
+def compose(settings: Settings, sock: socket.socket, spare: "EngineProcess | None") -> None:
+    """Put store, registry, fleet, API and page together, and serve them."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import uvicorn
 
@@ -54,7 +72,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     from assistant.chat import Chat
     from assistant.feedback.store import FeedbackStore
     from assistant.fleet import Fleet
-    from assistant.home import claimed, secret
+    from assistant.home import secret
     from assistant.metrics import Metrics
     from assistant.page import build
     from assistant.page.identity import Identity
@@ -67,39 +85,38 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     from assistant.tracing import Tracing, endpoint
     from assistant.trials import Trials
 
-    with claimed(settings.home, f"http://{settings.host}:{settings.port}"):
-        registry = Registry(settings.home)
-        store = FeedbackStore(settings.database)
-        accounts, own_secret = Accounts(settings.database), secret(settings.secret)
-        if not settings.loopback and not accounts.keys.usable():
-            raise Forbidden(
-                f"Refusing to listen on {settings.host} without an API key, since anyone who "
-                "reaches the port could use it. Make one first: assistant keys create NAME."
-            )
-        door = Door(accounts, own_secret, free=settings.loopback)
-        fleet = Fleet(settings, registry, say)
-        trials = Trials(settings.home)
-        pairs = Pairs(Chat(store, fleet, door), trials)
-        rounds = Rounds(settings)
-        rollout = Rollout(fleet, registry, trials, store, say)
-        log = request_log(settings.log, settings.home / "logs")
-        app = gateway.build(pairs, rollout, Observer(Metrics(fleet), log, Tracing(endpoint())))
-        signed_in = SignedIn(own_secret, door)
-        build.mount(app, Services(pairs, registry, rounds, Identity(own_secret), signed_in))
-        say(f"Page and API: http://{settings.host}:{settings.port}")
-        for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
-            # uvicorn drains, then raises the signal again: by then there is nothing left to do.
-            signal.signal(asked_to_stop, lambda *_: None)
-        config = uvicorn.Config(
-            app,
-            http=BoundedHttp,
-            log_level="warning",
-            timeout_graceful_shutdown=settings.drain,
+    registry = Registry(settings.home)
+    store = FeedbackStore(settings.database)
+    accounts, own_secret = Accounts(settings.database), secret(settings.secret)
+    if not settings.loopback and not accounts.keys.usable():
+        raise Forbidden(
+            f"Refusing to listen on {settings.host} without an API key, since anyone who "
+            "reaches the port could use it. Make one first: assistant keys create NAME."
         )
-        try:
-            uvicorn.Server(config).run(sockets=[sock])
-        finally:
-            rounds.stop()
+    door = Door(accounts, own_secret, free=settings.loopback)
+    fleet = Fleet(settings, registry, say, spare)
+    trials = Trials(settings.home)
+    pairs = Pairs(Chat(store, fleet, door), trials)
+    rounds = Rounds(settings)
+    rollout = Rollout(fleet, registry, trials, store, say)
+    log = request_log(settings.log, settings.home / "logs")
+    app = gateway.build(pairs, rollout, Observer(Metrics(fleet), log, Tracing(endpoint())))
+    signed_in = SignedIn(own_secret, door)
+    build.mount(app, Services(pairs, registry, rounds, Identity(own_secret), signed_in))
+    say(f"Page and API: http://{settings.host}:{settings.port}")
+    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn drains, then raises the signal again: by then there is nothing left to do.
+        signal.signal(asked_to_stop, lambda *_: None)
+    config = uvicorn.Config(
+        app,
+        http=BoundedHttp,
+        log_level="warning",
+        timeout_graceful_shutdown=settings.drain,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[sock])
+    finally:
+        rounds.stop()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from align.rendering import render_prompt
 from align.sampling import engine_of
 from align.steady import divergence
 from assistant.published import Published
-from assistant.registry import Version
+from assistant.version import Version
 
 QUESTIONS = 32
 ANSWER_TOKENS = 48

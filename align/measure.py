@@ -15,7 +15,7 @@ from align.rendering import tokenizer_of
 from align.sampling import Sampled, sample
 from assistant import prompts
 from assistant.disk import write_synced
-from assistant.registry import Version
+from assistant.version import Version
 
 # No top_p: sorting the vocabulary for it is 40 % of a CPU engine's step with 64 answers at once.
 SAMPLING = {"max_tokens": 256, "temperature": 0.7}

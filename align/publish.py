@@ -12,9 +12,10 @@ from align.rendering import render, tokenizer_of
 from align.steps import Report
 from assistant import prompts
 from assistant.published import Form
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.sources import resolve_now
+from assistant.version import Version
 
 
 def publish(name: str, form: Form, settings: Settings, report: Report) -> Version:

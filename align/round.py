@@ -25,9 +25,10 @@ from align.steps import Report, Steps
 from assistant.disk import write_synced
 from assistant.errors import AssistantError, Invalid
 from assistant.feedback.rows import Row
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.trials import Trials
+from assistant.version import Version
 
 
 def run(knobs: Round, settings: Settings, report: Report) -> dict[str, Any]:

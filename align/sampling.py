@@ -11,7 +11,7 @@ from align.progress import Progress
 from assistant.errors import EngineError
 from assistant.local_engine import LocalEngine
 from assistant.machine import Machine, plan_engine
-from assistant.registry import Version
+from assistant.version import Version
 
 CONTEXT = 1024
 FAILURES = 2  # engine ends before the first token, after which it is given up

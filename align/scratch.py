@@ -11,7 +11,8 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from align.data.packing import DOCUMENT_END
 from assistant.errors import Invalid
 from assistant.prompts import TEMPLATE_FILE
-from assistant.registry import TEMPLATE, Registry, Version
+from assistant.registry import TEMPLATE, Registry
+from assistant.version import Version
 
 TURN_BEGINS, TURN_ENDS = "<|im_start|>", "<|im_end|>"
 SPECIAL = (DOCUMENT_END, TURN_BEGINS, TURN_ENDS)

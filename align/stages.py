@@ -21,6 +21,7 @@ from align.data.gathering import Wanted, split
 from align.data.mixture import balanced
 from align.data.packing import cut_apart
 from align.data.tokens import tokenized
+from align.families import descend
 from align.recipes import DPO, KTO, Job, Pretrain, Recipe, Reward
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
@@ -28,9 +29,10 @@ from align.training import MADE
 from assistant.disk import write_synced
 from assistant.errors import Invalid
 from assistant.feedback.rows import Row, used_judgements
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.sources import resolve_now
+from assistant.version import JUDGES, Version
 
 SHAPES: dict[str, Wanted] = {
     "pretrain": "text",
@@ -199,6 +201,7 @@ def register(
         for one in trained:
             shutil.copytree(one.model / MADE, made / MADE / one.story["stage"], dirs_exist_ok=True)
         write_synced(made / MADE / STORY, json.dumps(story, indent=2))
+        adapters = [one.model / MADE / "adapter" for one in trained]
         return registry.register(
             name,
             made,
@@ -206,6 +209,7 @@ def register(
             source=" → ".join(_sentence(one.story) for one in trained),
             base=base.name,
             facts=_facts(base, story),
+            adapter=None if kind in JUDGES else descend(base, adapters, made / MADE),
         )
 
 

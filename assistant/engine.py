@@ -15,8 +15,8 @@ import aiohttp
 from assistant.access.callers import Caller
 from assistant.access.turnstile import Turnstile
 from assistant.errors import EngineError, NotReady, Unreached
-from assistant.registry import Version
 from assistant.tracing import handed_on
+from assistant.version import Version
 
 State = Literal["loading", "ready", "failed", "stopped"]
 PLACES = 64  # answers at once; more would share the cores without more tokens a second

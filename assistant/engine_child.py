@@ -1,22 +1,52 @@
-"""The first thing an engine's process runs: tie its life to its parent, then become vLLM."""
+"""An engine's process: tied to its parent's life, it imports vLLM and serves what it is told to."""
 
 import ctypes
+import json
 import os
-import runpy
 import signal
 import sys
+from typing import Any
+
+from setproctitle import setproctitle
 
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
+    """Be ready to become any engine, then become the one that is asked for."""
+    end_with(int(sys.argv[1]))
+    from vllm.entrypoints.launchers.api_server import entry  # noqa: PLC0415 - takes seconds
+
+    from assistant import quick_start  # noqa: PLC0415
+
+    line = sys.stdin.buffer.readline()
+    if not line:
+        sys.exit(0)  # nobody will ask any more
+    follow(json.loads(line))
+    quick_start.install()
+    entry.main()
+
+
+def end_with(parent: int) -> None:
     """Ask Linux for SIGTERM when the parent dies, so that no engine outlives a killed app."""
-    parent = int(sys.argv.pop(1))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(1)
-    runpy.run_module("vllm.entrypoints.launchers.api_server.entry", run_name="__main__")
+
+
+def follow(orders: dict[str, Any]) -> None:
+    """Log where it is wanted, and take vLLM's flags as if they had been given at the start."""
+    log = os.open(orders["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for kept, standard in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(kept, standard)
+    os.close(log)
+    os.close(nothing)
+    sys.argv[1:] = orders["flags"]
+    setproctitle(
+        " ".join([sys.executable, "-m", "assistant.engine_child", *orders["flags"]])
+    )  # for `ps`
 
 
 if __name__ == "__main__":

@@ -3,18 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
+from assistant.adapter_engine import AdapterEngine, Hosts, first_of_family
 from assistant.engine import Engine, Status
+from assistant.engine_process import EngineProcess, engines_folder, planned
 from assistant.errors import AssistantError, EngineError, NotReady, NotServed
 from assistant.local_engine import LocalEngine
-from assistant.machine import EnginePlan, Machine, plan_engine
-from assistant.registry import Registry, Version
+from assistant.machine import EnginePlan
+from assistant.registry import Registry
 from assistant.remote_engine import RemoteEngine, served_by
 from assistant.routing import in_order
 from assistant.settings import Settings
 from assistant.sources import resolve
+from assistant.version import Version
 
 ALIAS = "assistant"
 SERVED_ON_CPU = 2
@@ -34,11 +36,17 @@ class Fleet:
     """The engines of this program. `assistant` names the first one, whatever its version."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, report: Callable[[str], None] = print
+        self,
+        settings: Settings,
+        registry: Registry,
+        report: Callable[[str], None] = print,
+        spare: EngineProcess | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._report = report
+        self._spare = spare  # for the first engine
+        self._hosts = Hosts(self._alone)
         self._engines: list[Engine] = []
         self._leaving: list[Engine] = []  # retired, still finishing their answers
         self._starting: asyncio.Task[None] | None = None
@@ -135,9 +143,26 @@ class Fleet:
         if len(self._engines) >= SERVED_ON_CPU:
             raise NotServed(f"No more than {SERVED_ON_CPU} versions are served at once.")
         if self._plan is None:
-            self._plan = await asyncio.to_thread(self._planned)
+            self._plan = await asyncio.to_thread(planned, self._settings)
         self._report(f"Engine for {version.name}: {self._plan.summary}")
-        await self._add(LocalEngine(version, self._plan, self._folder, self._settings.context))
+        await self._add(await self._engine_for(version, self._plan))
+
+    async def _engine_for(self, version: Version, plan: EnginePlan) -> Engine:
+        if not plan.adapters:
+            return self._alone(version, plan)
+        try:
+            first = first_of_family(version, self._registry.get)
+            await asyncio.to_thread(self._registry.verify_served, first)
+            await asyncio.to_thread(self._registry.verify_adapter, version)
+        except AssistantError as error:
+            self._report(f"{version.name} is served from its own weights: {error}")
+            version = first = replace(version, adapter=None)
+        return AdapterEngine(version, self._hosts.of(version, first, plan))
+
+    def _alone(self, version: Version, plan: EnginePlan) -> LocalEngine:
+        spare, self._spare = self._spare, None
+        logs, context = engines_folder(self._settings), self._settings.context
+        return LocalEngine(version, plan, logs, context, spare)
 
     def lead(self, name: str) -> None:
         """Let `assistant` name that version from now on."""
@@ -171,15 +196,6 @@ class Fleet:
             await self.serve(version)
         if self._settings.candidate:
             self.fixed_candidate = self._engines[-1].version.name
-
-    @property
-    def _folder(self) -> Path:
-        return self._settings.home.resolve() / "engine"
-
-    def _planned(self) -> EnginePlan:
-        cache = self._folder / "cache"
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return plan_engine(Machine.this(), self._settings.compile, cache)
 
     async def _connect(self) -> None:
         """Add each remote engine once it answers, whichever order they answer in."""

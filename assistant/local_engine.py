@@ -2,9 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,17 +10,16 @@ import aiohttp
 
 from assistant import tracing
 from assistant.engine import Engine
+from assistant.engine_process import EngineProcess
 from assistant.machine import EnginePlan
 from assistant.prompts import TEMPLATE_FILE
 from assistant.pulse import LOOK_SECONDS, Pulse
-from assistant.registry import TEMPLATE, Version
+from assistant.registry import TEMPLATE
+from assistant.version import Version
 
-CHILD = "assistant.engine_child"
 STEADY_SECONDS = 60  # an engine ready for this long starts over without backoff
 LONGEST_BACKOFF = 60
 DRAIN_SECONDS = 10
-TRACES_BY_HTTP = {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}  # as ours go
-LOG_BYTES = 10_000_000
 TOOL_PARSER = "hermes"  # <tool_call>{…}</tool_call>, as our chat template shows it
 
 
@@ -31,15 +27,21 @@ class LocalEngine(Engine):
     """A vLLM child of this process, restarted with backoff whenever it ends."""
 
     def __init__(
-        self, version: Version, plan: EnginePlan, logs: Path, context: int | None = None
+        self,
+        version: Version,
+        plan: EnginePlan,
+        logs: Path,
+        context: int | None = None,
+        spare: EngineProcess | None = None,
     ) -> None:
         super().__init__(version, "http://engine")
         self.log = logs / f"{version.name}.log"
         self._plan = plan
         self._context = context
+        self._spare = spare  # a process that waits for something to do, for the first start
         self._folder = tempfile.TemporaryDirectory(prefix="assistant-")  # made with mode 0700
         self._socket = Path(self._folder.name) / "engine.sock"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: EngineProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
     @property
@@ -48,11 +50,15 @@ class LocalEngine(Engine):
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if self._process and alive else None
 
-    async def start(self) -> None:
-        """Start the child and watch it."""
-        self._session = aiohttp.ClientSession(
+    def session(self) -> aiohttp.ClientSession:
+        """A new way to the child's socket."""
+        return aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(path=str(self._socket), limit=0)
         )
+
+    async def start(self) -> None:
+        """Start the child and watch it."""
+        self._session = self.session()
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
@@ -69,6 +75,7 @@ class LocalEngine(Engine):
             try:
                 why = await self._live()
             except OSError as error:  # a full disk, say: nothing to log to, or no process to be had
+                await self._end_child()
                 why = f"the engine cannot be started ({error.strerror})"
             backoff = min(LONGEST_BACKOFF, 2**self.failures)
             self.failures += 1
@@ -79,7 +86,10 @@ class LocalEngine(Engine):
         """One life of a child, from its start to the reason of its end."""
         started = time.monotonic()
         self._set("loading", "the engine is loading")
-        self._process = await self._spawn()
+        self._process = self._waiting_process()
+        self._socket.unlink(missing_ok=True)
+        heading = f"engine of {self.version.name}: {self._plan.summary}"
+        self._process.become(self._flags(), self.log, heading)
         hung = None
         if await self._wait_until_ready():
             self._set("ready", f"ready after {time.monotonic() - started:.0f} s")
@@ -89,7 +99,7 @@ class LocalEngine(Engine):
             self.failures = 0 if steady else self.failures
         if hung:
             self._set("failed", f"{hung}; it is ended and starts again")
-            self._kill()
+            self._process.kill()
         await self._end_child()  # the child's own children may still run
         return hung or self._last_words()
 
@@ -105,7 +115,7 @@ class LocalEngine(Engine):
         """Why it hangs; None where it ended by itself."""
         assert self._process is not None
         pulse = Pulse(self, self._process.pid)
-        ended = asyncio.ensure_future(self._process.wait())
+        ended = asyncio.ensure_future(self._process.ended())
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=LOOK_SECONDS)
@@ -115,24 +125,11 @@ class LocalEngine(Engine):
         finally:
             ended.cancel()
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        self._socket.unlink(missing_ok=True)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ASSISTANT_")}
-        with self.log.open("a", encoding="utf-8") as log:
-            log.write(f"\n--- engine of {self.version.name}: {self._plan.summary}\n")
-            log.flush()
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", CHILD, str(os.getpid())),
-                *self._flags(),
-                env=inherited | self._plan.environment | TRACES_BY_HTTP,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def _waiting_process(self) -> EngineProcess:
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.returncode is None:
+            return spare
+        return EngineProcess(self._plan, self.log)
 
     def _flags(self) -> list[str]:
         flags = ["--model", str(self.version.served), "--served-model-name", self.version.name]
@@ -155,14 +152,9 @@ class LocalEngine(Engine):
         if self._process.returncode is None:
             self._process.terminate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), DRAIN_SECONDS + 5)
-        self._kill()
-        await self._process.wait()
-
-    def _kill(self) -> None:
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # the child leads a session of its own
+                await asyncio.wait_for(self._process.ended(), DRAIN_SECONDS + 5)
+        self._process.kill()
+        await self._process.ended()
 
     def _last_words(self) -> str:
         assert self._process is not None

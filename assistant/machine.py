@@ -1,6 +1,7 @@
 """What this machine has, and how an engine should run on it."""
 
 import ctypes.util
+import importlib.util
 import os
 import shutil
 import sysconfig
@@ -22,6 +23,15 @@ KV_CACHE_GIB = 1
 KEEP_ALIVE = "60"  # seconds; longer than our own side keeps an idle connection (15)
 SPINCOUNT = "GOMP_SPINCOUNT"
 SPINS = "1000"  # how long a thread waits for the others before it yields: engines share the cores
+ON_A_GPU = (
+    *("--enable-lora", "--max-loras", "3", "--max-cpu-loras", "8"),  # current, candidate, leaving
+    *("--gpu-memory-utilization", "0.45"),  # room for a second family beside it
+)
+RUNTIME_ADAPTERS = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}  # on a socket that only we reach
+FOR_A_FORKED_CORE = {  # vLLM sets these before it spawns a core; ours is forked
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "TORCHINDUCTOR_CPP_DYNAMIC_THREADS": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Machine:
     tcmalloc: str | None
     compiler: bool
     numa: bool
+    gomp: str | None = None  # PyTorch's own, which must be the only one in an engine
 
     @classmethod
     def this(cls) -> "Machine":
@@ -47,6 +58,7 @@ class Machine:
             tcmalloc=_library(TCMALLOC),
             compiler=bool(shutil.which("g++") or shutil.which("c++")) and headers.is_file(),
             numa=ctypes.util.find_library("numa") is not None or bool(_library(("libnuma.so.1",))),
+            gomp=_gomp(),
         )
 
 
@@ -57,6 +69,8 @@ class EnginePlan:
     environment: dict[str, str]
     flags: tuple[str, ...]
     summary: str
+    adapters: bool = False
+    """Whether one engine serves all versions of a family, as adapters."""
 
 
 def plan_engine(
@@ -74,7 +88,8 @@ def plan_engine(
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": KEEP_ALIVE,
     }
     if machine.gpu:
-        return EnginePlan(environment, (), "one GPU, vLLM's own defaults")
+        summary = "one GPU, versions of a family as adapters of one engine"
+        return EnginePlan(environment | RUNTIME_ADAPTERS, ON_A_GPU, summary, adapters=True)
     if not machine.numa:
         raise EngineError(
             "The engine needs the library libnuma.so.1; install it "
@@ -89,8 +104,9 @@ def plan_engine(
         "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB),
         "VLLM_USE_AOT_COMPILE": "0",  # its cache fails to load, so every start would recompile
     }
-    if machine.tcmalloc:
-        environment["LD_PRELOAD"] = machine.tcmalloc
+    environment |= FOR_A_FORKED_CORE | {"NUMEXPR_MAX_THREADS": str(machine.cores)}
+    if preloaded := [library for library in (machine.tcmalloc, machine.gomp) if library]:
+        environment["LD_PRELOAD"] = ":".join(preloaded)
     flags: tuple[str, ...] = ("--dtype", "bfloat16", "--max-num-batched-tokens", "1024")
     if not compiled:
         flags += ("--enforce-eager",)
@@ -106,6 +122,15 @@ def _summary(machine: Machine, compile_wanted: str, compiled: bool) -> str:
         f"{machine.cores} threads of {machine.memory_gib:.0f} GiB, "
         f"{KV_CACHE_GIB} GiB for context, {how}, {allocator}"
     )
+
+
+def _gomp() -> str | None:
+    torch = importlib.util.find_spec("torch")  # not imported: that takes seconds
+    if torch is None or torch.origin is None:
+        return None
+    folder = Path(torch.origin).parent
+    found = [*folder.parent.glob("torch.libs/libgomp*.so*"), *folder.glob("lib/libgomp*.so*")]
+    return str(found[0]) if found else None
 
 
 def _library(names: tuple[str, ...]) -> str | None:

@@ -5,59 +5,21 @@ import json
 import os
 import re
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from assistant import published
 from assistant.disk import file_hash, hashed, scratch, sync_folder, write_synced
-from assistant.errors import Invalid, ModelError, NotFound
+from assistant.errors import ModelError, NotFound
 from assistant.history import History, now
 from assistant.home import running_at
-from assistant.published import Published
+from assistant.version import Adapter, Version, speaking
 
 NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
 TEMPLATE = "chat_template.jinja"
 SERVED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
-JUDGES = ("reward", "moderation")  # the stages whose versions do not speak
 UNSAFE_FILES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-
-
-@dataclass(frozen=True)
-class Version:
-    """A model we can serve, with its card. `files` maps a name to its size and SHA-256."""
-
-    name: str
-    kind: str
-    """How it came to be: embedded, folder, hub, remote, or the align stage that made it."""
-    source: str
-    content_hash: str
-    template_hash: str
-    files: dict[str, dict[str, Any]]
-    folder: str
-    """Where the files are; on disk "" stands for the card's own folder, so a home can be moved."""
-    created_at: str
-    base: str | None = None
-    notes: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Architecture, parameters, precision, licence, metrics: shown on the card."""
-    published: Published = field(default_factory=Published)
-    """In which form engines load it; noted beside the card, not on it."""
-
-    @property
-    def speaks(self) -> bool:
-        """Whether one can talk to it; some versions judge answers instead."""
-        return self.kind not in JUDGES
-
-    @property
-    def path(self) -> Path:
-        """The folder that `from_pretrained` loads, and training starts from."""
-        return Path(self.folder)
-
-    @property
-    def served(self) -> Path:
-        """The folder that an engine loads."""
-        return Path(self.published.folder or self.folder)
 
 
 class Registry:
@@ -102,7 +64,7 @@ class Registry:
     def register(self, name: str, made: Path, **card: Any) -> Version:
         """Move a finished folder into the registry under `name` and write its card.
 
-        `card` holds kind, source, and optionally base, notes and facts.
+        `card` holds kind, source, and optionally base, notes, facts and adapter.
         """
         self._check_new(name)
         _write_card(made, describe(name, made, folder="", **card))
@@ -157,6 +119,13 @@ class Registry:
         for name, known in version.published.files.items():
             mend = f"`align publish {version.name}` makes it anew."
             _compare(version.served / name, known, version.name, mend)
+
+    def verify_adapter(self, version: Version) -> None:
+        """Compare a version's adapter, if it has one, with its card, as `verify` does."""
+        if version.adapter:
+            for name, known in version.adapter.files.items():
+                file = version.path / version.adapter.folder / name
+                _compare(file, known, version.name, _mend(version))
 
     @property
     def current(self) -> Version | None:
@@ -240,16 +209,6 @@ def describe(
     )
 
 
-def speaking(version: Version) -> Version:
-    """The version, if one can talk to it. Raises Invalid."""
-    if not version.speaks:
-        raise Invalid(
-            f"{version.name} judges answers ({version.kind}) and gives none; it cannot be served, "
-            "promoted, or trained further."
-        )
-    return version
-
-
 def _compare(file: Path, known: dict[str, Any], version: str, mend: str) -> None:
     if not file.is_file():
         raise ModelError(f"Version {version!r} lacks {file.name}; {mend}")
@@ -274,6 +233,8 @@ def _read_card(card: Path) -> Version:
     try:
         facts = json.loads(card.read_text(encoding="utf-8"))
         facts["folder"] = facts["folder"] or str(card.parent)
+        if facts.get("adapter"):
+            facts["adapter"] = Adapter(**facts["adapter"])
         return Version(**facts, published=published.of(card.parent))
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(

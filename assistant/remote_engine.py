@@ -6,7 +6,7 @@ import aiohttp
 
 from assistant.engine import Engine
 from assistant.errors import EngineError
-from assistant.registry import Version
+from assistant.version import Version
 
 WATCH_SECONDS = 5
 MOST_FAILURES = 3  # in a row, after which it is asked nothing until it answers a test

@@ -14,9 +14,10 @@ from assistant.engine import Engine
 from assistant.errors import AssistantError, EngineError
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import SERVED_ON_CPU, Fleet
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.trials import Trial, Trials
 from assistant.verdict import judge
+from assistant.version import Version
 
 FOLLOW_SECONDS = 1
 PATIENCE_SECONDS = 600  # for a new version to produce its first token

@@ -10,7 +10,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from assistant.errors import ModelError, NotFound
-from assistant.registry import NAME, SERVED_FILES, Registry, Version, speaking
+from assistant.registry import NAME, SERVED_FILES, Registry
+from assistant.version import Version, speaking
 
 EMBEDDED = "smollm2-135m-instruct-q4"
 HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")

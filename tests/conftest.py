@@ -4,7 +4,8 @@ import pytest
 from hypothesis import settings
 
 from assistant import embedded
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
+from assistant.version import Version
 
 settings.register_profile("stable", derandomize=True, database=None, deadline=None)
 settings.load_profile("stable")

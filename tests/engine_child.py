@@ -1,8 +1,9 @@
-"""A scripted engine as a child process: takes vLLM's flags, and dies when its orders say so.
+"""A scripted engine as a child process: told vLLM's flags, it dies when its model's folder says so.
 
 Told to end, it drops what it was answering at once: waiting for answers is up to its parent.
 """
 
+import json
 import os
 import sys
 import threading
@@ -11,19 +12,26 @@ from pathlib import Path
 
 import uvicorn
 
+from assistant.engine_child import follow
 from tests.upstream import Upstream
 
 
 def main() -> None:
     """Serve on the socket; the model's folder may hold `die-at-start`, `never-ready`, `die-now`."""
-    flags = dict(zip(sys.argv[2:], sys.argv[3:], strict=False))
+    parent = int(sys.argv[1])
+    line = sys.stdin.buffer.readline()
+    if not line:
+        sys.exit(0)
+    orders = json.loads(line)
+    follow(orders)
+    flags = dict(zip(orders["flags"], orders["flags"][1:], strict=False))
     folder = Path(flags["--model"])
+    (folder / "environment").write_text(json.dumps(dict(os.environ)))
     if (folder / "die-at-start").exists():
         print("INFO all is well\nValueError: the weights are odd", flush=True)
         os._exit(3)
 
     def watch() -> None:
-        parent = int(sys.argv[1])
         while not (folder / "die-now").exists():
             if os.getppid() != parent:  # a killed test leaves no engine behind
                 os._exit(1)

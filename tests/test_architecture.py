@@ -18,7 +18,7 @@ HEAVY = {
     "transformers": ("assistant/embedded.py", "align/"),
     "trl": ("align/",),
     "peft": ("align/",),
-    "vllm": ("assistant/engine_plugin.py",),
+    "vllm": ("assistant/engine_child.py", "assistant/engine_plugin.py", "assistant/quick_start.py"),
 }
 CATCH_ALL = {"utils", "util", "helpers", "common", "misc", "base", "core", "manager", "tools"}
 

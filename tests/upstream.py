@@ -7,6 +7,7 @@ What it does is decided by the last message: "break", "refuse", "stall", "slow",
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -55,6 +56,9 @@ class Upstream:
         self.app.get("/v1/models")(self._models)
         self.app.post("/v1/completions")(self._completions)
         self.app.post("/v1/chat/completions")(self._chat)
+        self.adapters: dict[str, str] = {}
+        self.app.post("/v1/load_lora_adapter")(self._load_adapter)
+        self.app.post("/v1/unload_lora_adapter")(self._unload_adapter)
 
     async def _health(self) -> JSONResponse:
         return JSONResponse({}, 200 if self.healthy else 503)
@@ -64,6 +68,21 @@ class Upstream:
 
     async def _models(self) -> dict[str, Any]:
         return {"data": [{"id": self.name}]}
+
+    async def _load_adapter(self, request: Request) -> Any:
+        body = await request.json()
+        if body["lora_name"] in self.adapters:
+            return _error(400, f"{body['lora_name']} is loaded already.")
+        if not (Path(body["lora_path"]) / "adapter_config.json").is_file():
+            return _error(404, "No adapter found.")
+        self.adapters[body["lora_name"]] = body["lora_path"]
+        return PlainTextResponse("Success")
+
+    async def _unload_adapter(self, request: Request) -> Any:
+        name = (await request.json())["lora_name"]
+        if self.adapters.pop(name, None) is None:
+            return _error(404, f"{name} is not loaded.")
+        return PlainTextResponse("Success")
 
     async def _completions(self, request: Request) -> JSONResponse:
         body = await request.json()
@@ -82,15 +101,8 @@ class Upstream:
         self.traces.append(request.headers.get("traceparent"))
         self.asked.append(body)
         script = self.script or body["messages"][-1]["content"]
-        if script == "refuse":
-            return _error(400, "This model's maximum context length is 8 tokens.", "messages")
-        if script == "unwell":
-            self.refused += 1
-            return _error(503, "Not now.")
-        if script == "overload":
-            return _error(429, "Too many requests.")
-        if script == "crash":
-            return JSONResponse("not an error object", 500)
+        if refusal := self._refusal(script, body["model"]):
+            return refusal
         identity = request.headers.get("x-request-id", "1")
         if body.get("stream"):
             return StreamingResponse(self._stream(body, script, identity), 200)
@@ -111,6 +123,18 @@ class Upstream:
             "usage": USAGE,
             "prompt_logprobs": None,
         }
+
+    def _refusal(self, script: str, model: str) -> JSONResponse | None:
+        if self.adapters and model not in (self.name, *self.adapters):
+            return _error(404, f"{model} is not served.")
+        if script == "refuse":
+            return _error(400, "This model's maximum context length is 8 tokens.", "messages")
+        if script == "unwell":
+            self.refused += 1
+            return _error(503, "Not now.")
+        if script == "overload":
+            return _error(429, "Too many requests.")
+        return JSONResponse("not an error object", 500) if script == "crash" else None
 
     async def _until_gone(self, request: Request) -> None:
         self.running += 1

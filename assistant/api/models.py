@@ -10,7 +10,7 @@ from assistant.api.authorization import Gate
 from assistant.api.openapi import gives
 from assistant.api.schemas.answers import Model, Models
 from assistant.fleet import ALIAS, Fleet
-from assistant.registry import Version
+from assistant.version import Version
 
 
 def router(fleet: Fleet, gate: Gate) -> APIRouter:

@@ -6,7 +6,7 @@ import gradio as gr
 
 from assistant.page.align_tab import trial_in_words
 from assistant.page.visitor import EVENT, Desk, attempt
-from assistant.registry import Version
+from assistant.version import Version
 
 
 class VersionsTab:

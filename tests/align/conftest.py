@@ -9,8 +9,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from align.measure import measured
-from assistant.registry import TEMPLATE, Registry, Version
+from assistant.registry import TEMPLATE, Registry
 from assistant.settings import Settings
+from assistant.version import Version
 
 NAME = "tiny"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", TEMPLATE)

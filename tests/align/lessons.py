@@ -19,8 +19,8 @@ from align.rendering import tokenizer_of
 from align.stages import SHAPES, make
 from assistant.disk import file_hash
 from assistant.feedback.store import FeedbackStore
-from assistant.registry import Version
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.assistant.feedback.said import ANN, ask
 
 STAGES = ("sft", "dpo", "kto")

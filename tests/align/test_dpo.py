@@ -17,8 +17,8 @@ from align.recipes import DPO, Job
 from align.rendering import tokenizer_of
 from align.stages import make
 from assistant.feedback.rows import Row
-from assistant.registry import Version
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.conftest import home_with
 from tests.align.lessons import BAD, GOOD, logps, question, rows, teach, write
 from tests.assistant.feedback.said import assistant, user

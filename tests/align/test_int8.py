@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from align import int8
 from align.rendering import tokenizer_of
 from align.training import load
-from assistant.registry import Version
+from assistant.version import Version
 from tests.align.conftest import tiny_model
 
 

@@ -17,8 +17,9 @@ from align.measure import (
 )
 from align.rendering import tokenizer_of
 from align.training import load
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.conftest import NAME
 from tests.align.lessons import logps, tokens
 

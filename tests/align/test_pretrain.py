@@ -17,8 +17,9 @@ from align.rendering import render, tokenizer_of
 from align.scratch import learnt_tokenizer
 from align.stages import make
 from assistant.errors import Invalid
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.conftest import home_with
 
 RHYME = "The cat sat on the mat and the dog sat on the log.\n\nA fish swam by in the dish.\n\n"

@@ -9,8 +9,9 @@ from align.publish import publish
 from align.rendering import tokenizer_of
 from align.training import load
 from assistant.errors import Invalid
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.conftest import NAME, tiny_model
 
 

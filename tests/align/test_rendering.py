@@ -4,7 +4,7 @@ import pytest
 
 from align.rendering import render, render_prompt, tokenizer_of
 from assistant.errors import ModelError
-from assistant.registry import Version
+from assistant.version import Version
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 QUESTION = {"role": "user", "content": "Name a color."}

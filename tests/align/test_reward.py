@@ -15,9 +15,10 @@ from align.scoring import Scorer, calibration_error, judged
 from align.stages import make
 from assistant.errors import Invalid
 from assistant.feedback.store import FeedbackStore
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.sources import resolve_now
+from assistant.version import Version
 from tests.align.conftest import home_with
 from tests.align.lessons import BAD, GOOD, question, rows, write
 from tests.assistant.feedback.said import ANN, ask

@@ -10,9 +10,10 @@ from filelock import FileLock
 from align.merging import TrainingFailed
 from align.stages import learnt_by
 from assistant.errors import Invalid, ModelError, NotFound
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.trials import Trials
+from assistant.version import Version
 from tests.align.conftest import NAME
 from tests.align.lessons import files_no_larger_than, judge, tree_hash, weights_hash
 from tests.align.rounds import STEEP, begun, copied, killed_when, knobs, run, versions

@@ -7,17 +7,17 @@ import psutil
 import pytest
 
 from align.sampling import FAILURES, sample
-from assistant import local_engine
+from assistant import engine_process
 from assistant.errors import EngineError
-from assistant.registry import Version
 from assistant.settings import Settings
+from assistant.version import Version
 
 SAMPLING = {"max_tokens": 5}
 
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_engine, "CHILD", "tests.engine_child")
+    monkeypatch.setattr(engine_process, "CHILD", "tests.engine_child")
 
 
 def children_of(folder: Path) -> list[psutil.Process]:

@@ -17,8 +17,9 @@ from align.recipes import Job
 from align.stages import learnt_by, make
 from align.training import arranged, at_temperature
 from assistant.errors import Invalid
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.conftest import END, NAME, home_with
 from tests.align.lessons import (
     LESSONS,

@@ -16,7 +16,7 @@ from align.recipes import DPO, KTO, SFT
 from align.rendering import tokenizer_of
 from align.training import MADE, load, lora
 from assistant import prompts
-from assistant.registry import Version
+from assistant.version import Version
 
 ALLOWANCE = 0.03
 ANCHOR = prompts.load("anchor.txt").split("\n\n")[0]

@@ -24,8 +24,9 @@ from align.training import (
     lora,
 )
 from assistant.errors import Invalid
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.conftest import NAME, home_with
 from tests.align.lessons import files_no_larger_than, teach
 

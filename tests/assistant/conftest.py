@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from assistant import engine as engines
-from assistant import local_engine
+from assistant import engine_process
 from assistant.registry import Registry
 from tests.assistant.feedback.postgres import Databases, running_server
 
@@ -46,7 +46,7 @@ def model_folder(tmp_path: Path) -> MakeFolder:
 @pytest.fixture
 def home(registry: Registry, model_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with versions v0 to v3, served by scripted engines; v0 and then v1 were promoted."""
-    monkeypatch.setattr(local_engine, "CHILD", "tests.engine_child")
+    monkeypatch.setattr(engine_process, "CHILD", "tests.engine_child")
     monkeypatch.setattr(engines, "GRACE_SECONDS", 0.2)
     for name in ("v0", "v1", "v2", "v3"):
         registry.register(name, model_folder(f"{name}-made"), kind="round", source="round")

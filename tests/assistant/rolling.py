@@ -120,7 +120,7 @@ def children() -> list[str]:
 
 def _command_line(child: psutil.Process) -> list[str]:
     try:
-        return child.cmdline()
+        return " ".join(child.cmdline()).split()
     except psutil.Error:  # ended while it was looked at
         return []
 

@@ -8,7 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assistant import embedded
 from assistant.errors import ModelError
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
+from assistant.version import Version
 
 PROMPT = "<|im_start|>user\nName three colors.<|im_end|>\n<|im_start|>assistant\n"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from assistant import engine as engines
-from assistant import local_engine
+from assistant import engine_process
 from assistant.errors import EngineError, NotReady
 from assistant.local_engine import LocalEngine
 from assistant.machine import EnginePlan
@@ -27,7 +28,7 @@ PLAN = EnginePlan({"PLAN": "followed"}, (), "scripted")
 
 @pytest.fixture
 def version(registry: Registry, model_folder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(local_engine, "CHILD", "tests.engine_child")
+    monkeypatch.setattr(engine_process, "CHILD", "tests.engine_child")
     return registry.register("v1", model_folder(), kind="dpo", source="round")
 
 
@@ -48,6 +49,11 @@ async def until(engine, state: str, seconds: float = 15) -> None:
         await asyncio.sleep(0.02)
 
 
+def environment(version) -> dict[str, str]:
+    """What its scripted child was started with."""
+    return json.loads((version.path / "environment").read_text())
+
+
 def test_a_child_answers_on_a_private_socket_and_ends_with_its_engine(version, tmp_path: Path):
     async def run() -> tuple[psutil.Process, Path]:
         async with started(version, tmp_path / "logs") as engine:
@@ -55,10 +61,10 @@ def test_a_child_answers_on_a_private_socket_and_ends_with_its_engine(version, t
                 engine.require_ready()
             await until(engine, "ready")
             child = psutil.Process(engine.pid)
-            flags = child.cmdline()
+            flags = " ".join(child.cmdline()).split()
             socket = Path(flags[flags.index("--uds") + 1])
             assert socket.parent.stat().st_mode & 0o777 == 0o700
-            assert child.environ()["PLAN"] == "followed"
+            assert environment(version)["PLAN"] == "followed"
             async with engine.post("/v1/completions", {"prompt": "one"}, None) as response:
                 assert (await response.json())["model"] == "v1"
         assert engine.status.state == "stopped"
@@ -108,7 +114,7 @@ def test_a_child_that_cannot_start_says_why_and_waits_longer_each_time(version, 
 
 
 def test_a_log_does_not_grow_for_ever(version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(local_engine, "LOG_BYTES", 10)
+    monkeypatch.setattr(engine_process, "LOG_BYTES", 10)
     (tmp_path / "v1.log").write_text("what an earlier engine said")
 
     async def run() -> None:
@@ -123,12 +129,12 @@ def test_a_log_does_not_grow_for_ever(version, tmp_path: Path, monkeypatch: pyte
 def test_settings_of_ours_are_not_passed_to_the_child(version, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("ASSISTANT_DATABASE_URL", "postgresql://user:secret@host/name")
 
-    async def run() -> dict[str, str]:
+    async def run() -> None:
         async with started(version, tmp_path) as engine:
             await until(engine, "ready")
-            return psutil.Process(engine.pid).environ()
 
-    assert not [name for name in asyncio.run(run()) if name.startswith("ASSISTANT_")]
+    asyncio.run(run())
+    assert not [name for name in environment(version) if name.startswith("ASSISTANT_")]
 
 
 def test_a_remote_engines_refusal_carries_its_status(version):

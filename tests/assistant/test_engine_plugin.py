@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from assistant.registry import Version
+from assistant.version import Version
 from tests.e2e.product import ROOT
 
 

@@ -8,7 +8,15 @@ import pytest
 from assistant.errors import EngineError
 from assistant.machine import Machine, plan_engine
 
-PLAIN = Machine(cores=2, memory_gib=24.0, gpu=False, tcmalloc="/lib/t.so", compiler=True, numa=True)
+PLAIN = Machine(
+    cores=2,
+    memory_gib=24.0,
+    gpu=False,
+    tcmalloc="/lib/t.so",
+    compiler=True,
+    numa=True,
+    gomp="/lib/gomp.so",
+)
 CACHE = Path("/cache")
 
 
@@ -16,12 +24,14 @@ def test_this_machine_is_looked_at():
     machine = Machine.this()
     assert machine.cores >= 1
     assert machine.memory_gib > 0.5
+    assert Path(machine.gomp).is_file()
 
 
 def test_a_cpu_uses_all_cores_and_compiles():
     plan = plan_engine(PLAIN, "auto", CACHE)
     assert plan.environment["OMP_NUM_THREADS"] == "2"
-    assert plan.environment["LD_PRELOAD"] == "/lib/t.so"
+    assert plan.environment["LD_PRELOAD"] == "/lib/t.so:/lib/gomp.so"
+    assert plan.environment["TORCHINDUCTOR_CPP_DYNAMIC_THREADS"] == "1"  # the core is forked
     assert plan.environment["GOMP_SPINCOUNT"] == "1000"
     assert plan.environment["VLLM_CACHE_ROOT"] == "/cache"
     assert int(plan.environment["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) > 15  # as aiohttp keeps its side
@@ -49,16 +59,19 @@ def test_compiling_follows_the_compiler_unless_told(compiler: bool, wanted, eage
 
 
 def test_what_is_missing_is_named_with_its_package():
-    plan = plan_engine(replace(PLAIN, tcmalloc=None), "auto", CACHE)
+    plan = plan_engine(replace(PLAIN, tcmalloc=None, gomp=None), "auto", CACHE)
     assert "LD_PRELOAD" not in plan.environment
     assert "libtcmalloc-minimal4" in plan.summary
     with pytest.raises(EngineError, match="apt-get install libnuma1"):
         plan_engine(replace(PLAIN, numa=False), "auto", CACHE)
 
 
-def test_a_gpu_keeps_vllms_own_settings():
+def test_a_gpu_serves_a_family_as_adapters():
     plan = plan_engine(replace(PLAIN, gpu=True, numa=False), "auto", CACHE)
-    assert plan.flags == ()
+    assert plan.adapters
+    assert "--enable-lora" in plan.flags
+    assert "--enforce-eager" not in plan.flags
+    assert plan.environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
     assert "OMP_NUM_THREADS" not in plan.environment
 
 

@@ -7,7 +7,8 @@ import pytest
 from assistant.__main__ import main
 from assistant.errors import ModelError
 from assistant.home import claimed
-from assistant.registry import Registry, Version
+from assistant.registry import Registry
+from assistant.version import Version
 
 CHECKS = {"perplexity": {"value": 0.002, "limit": 0.01, "failed": False}}
 

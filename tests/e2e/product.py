@@ -78,14 +78,14 @@ class Product:
     def engine(self) -> psutil.Process:
         """The engine's process, found by its home on the command line."""
         for process in psutil.process_iter(["cmdline"]):
-            line = process.info["cmdline"] or []
-            if "assistant.engine_child" in line and any(str(self.home) in part for part in line):
+            line = " ".join(process.info["cmdline"] or [])
+            if "assistant.engine_child" in line and str(self.home) in line:
                 return process
         raise LookupError("no engine runs")
 
     def engine_socket(self) -> str:
         """Where the engine listens, past the gateway."""
-        line = self.engine().cmdline()
+        line = " ".join(self.engine().cmdline()).split()
         return line[line.index("--uds") + 1]
 
     def engine_client(self) -> httpx.Client:

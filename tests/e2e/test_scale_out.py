@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from assistant.machine import Machine, plan_engine
-from assistant.registry import Version
+from assistant.version import Version
 from tests.align.conftest import TOKENIZER, tiny_model
 from tests.e2e.product import Product, free_port, running
 

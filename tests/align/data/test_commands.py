@@ -12,7 +12,7 @@ from align.data.gathering import gather
 from align.data.show import quantiles, show, understood
 from align.rendering import tokenizer_of
 from assistant.errors import Invalid
-from assistant.registry import Version
+from assistant.version import Version
 from assistant.settings import Settings
 from tests.align.lessons import judge, rows, write
 

@@ -9,7 +9,7 @@ from align.data.tokens import length
 from align.quality import LOOPS
 from align.rendering import tokenizer_of
 from assistant.errors import Invalid
-from assistant.registry import Version
+from assistant.version import Version
 from assistant.settings import Settings
 from tests.align.lessons import judge, rows, write
 

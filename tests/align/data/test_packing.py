@@ -9,7 +9,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from align.data.packing import cut_apart, document_end, packed, side_by_side
 from align.loading import load
 from align.rendering import tokenizer_of
-from assistant.registry import Version
+from assistant.version import Version
 
 END = 9
 documents = st.lists(st.lists(st.integers(10, 99), min_size=1, max_size=50), max_size=20)

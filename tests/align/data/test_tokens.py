@@ -5,7 +5,7 @@ import pytest
 from align.data.tokens import length, tokenized
 from align.rendering import tokenizer_of
 from assistant.feedback.rows import Row
-from assistant.registry import Version
+from assistant.version import Version
 from tests.assistant.feedback.said import assistant, user
 
 END = "<|im_end|>"

@@ -49,6 +49,7 @@ class Upstream:
         self.healthy = True
         self.script: str | None = None  # played instead of what the last message says
         self.words = WORDS
+        self.calling = CALLING  # what a whole answer to "call" says
         self.pause = 1.0  # seconds between the words of "slow", and before a whole one
         self.app = FastAPI()
         self.app.get("/health")(self._health)
@@ -111,7 +112,7 @@ class Upstream:
         if script == "slow":
             await asyncio.sleep(self.pause)
         message = {"role": "assistant", "content": "".join(self.words), "tool_calls": []}
-        message |= CALLING if script == "call" else {}
+        message |= self.calling if script == "call" else {}
         message |= {"reasoning": "Hm."} if script == "think" else {}
         choices = [
             {"index": i, "message": message, "finish_reason": "stop", "stop_reason": None}

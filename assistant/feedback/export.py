@@ -44,8 +44,30 @@ def _jsonl(data: list[dict[str, Any]]) -> bytes:
 
 def _parquet(data: list[dict[str, Any]]) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(data), sink)
+    pq.write_table(pa.Table.from_pylist([_in_columns(row) for row in data]), sink)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def _in_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Tools and arguments as JSON text: as columns, each would have the keys of all the others."""
+    made = {name: _flat(turns) for name, turns in row.items()}
+    return made | ({"tools": json.dumps(row["tools"])} if "tools" in row else {})
+
+
+def _flat(turns: Any) -> Any:
+    if not isinstance(turns, list):
+        return turns
+    return [
+        {**turn, "tool_calls": [_call(call) for call in turn["tool_calls"]]}
+        if "tool_calls" in turn
+        else turn
+        for turn in turns
+    ]
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": json.dumps(function["arguments"])}}
 
 
 def _write_whole(files: dict[Path, bytes]) -> None:

@@ -9,16 +9,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
-from statistics import fmean
 from typing import Any, Literal
 
 from assistant.feedback.judgements import in_effect
 from assistant.feedback.records import Judgement, Message
+from assistant.feedback.turns import (
+    BROKEN_CALL,
+    OTHER_TOOLS,
+    calls_well,
+    cut_off,
+    said,
+    temperature,
+    tools,
+    turn,
+)
 
 Shape = Literal["preference", "unpaired", "messages", "tie"]
 SHAPES: tuple[Shape, ...] = ("preference", "unpaired", "messages")  # those that TRL knows
 Turns = list[dict[str, Any]]
-TOOLS = "asked with tools, which training does not show yet"
 NO_BETTER_SIDE = "tie or both bad: no better side"
 UNFINISHED = "good, but cut off before its end: would teach not to stop"
 VERDICTS = {"up": True, "tie": True, "down": False, "both_bad": False}
@@ -34,15 +42,16 @@ class Snapshot:
     consented: frozenset[str]
     """Conversations whose owner agreed to training."""
 
+    def path(self, answer: Message) -> list[Message]:
+        """The messages from the root to an answer."""
+        path = [answer]
+        while (parent := path[0].parent_id) is not None:
+            path.insert(0, self.messages[parent])
+        return path
+
     def prompt(self, answer: Message) -> Turns:
         """The turns before an answer, from the root on."""
-        turns: Turns = []
-        parent = answer.parent_id
-        while parent is not None:
-            message = self.messages[parent]
-            turns.insert(0, message.turn)
-            parent = message.parent_id
-        return turns
+        return [turn(message) for message in self.path(answer)[:-1]]
 
 
 @dataclass(frozen=True)
@@ -97,17 +106,12 @@ def _usable(snapshot: Snapshot, left_out: Counter[str]) -> Iterator[Judgement]:
             left_out["deleted"] += 1
         elif not all(m.conversation_id in snapshot.consented for m in named):
             left_out["no consent"] += 1
-        elif any(_with_tools(snapshot, message) for message in named):
-            left_out[TOOLS] += 1
+        elif not all(calls_well(m) for answer in named for m in snapshot.path(answer)):
+            left_out[BROKEN_CALL] += 1
+        elif tools(*named) is None:
+            left_out[OTHER_TOOLS] += 1
         else:
             yield judgement
-
-
-def _with_tools(snapshot: Snapshot, answer: Message) -> bool:
-    """Whether tools were offered, called or had answered before."""
-    turns = [*snapshot.prompt(answer), answer.turn]
-    sampling = (answer.generation.sampling if answer.generation else None) or {}
-    return "tools" in sampling or any({"tool_calls", "tool_call_id"} & set(t) for t in turns)
 
 
 def _preferences(
@@ -144,13 +148,14 @@ def _ties(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -
     for judgement in usable:
         for one, other in _stated_ties(judgement):
             answers = [snapshot.messages[one], snapshot.messages[other]]
-            if answers[0].content == answers[1].content:
+            if said(answers[0]) == said(answers[1]):
                 left_out["both sides read the same"] += 1
                 continue
-            sides = {"chosen": [answers[0].turn], "rejected": [answers[1].turn]}
-            data = {"prompt": snapshot.prompt(answers[0]), **sides, "tie": True}
-            cut = tuple(n for n, a in zip(sides, answers, strict=True) if _cut_off(a))
-            at = _temperature(*answers)
+            sides = {"chosen": [turn(answers[0])], "rejected": [turn(answers[1])]}
+            offered = tools(*answers) or {}
+            data = {"prompt": snapshot.prompt(answers[0]), **sides, "tie": True} | offered
+            cut = tuple(n for n, a in zip(sides, answers, strict=True) if cut_off(a))
+            at = temperature(*answers)
             yield Row(data, answers[0].conversation_id, (judgement.id,), cut, temperature=at)
 
 
@@ -184,19 +189,19 @@ def _preference(
     snapshot: Snapshot, better: str, worse: str, ids: tuple[str, ...], left_out: Counter[str]
 ) -> Iterator[Row]:
     chosen, rejected = snapshot.messages[better], snapshot.messages[worse]
-    if chosen.content == rejected.content:
+    if said(chosen) == said(rejected):
         left_out["both sides read the same"] += 1
         return
-    if _cut_off(chosen):
+    if cut_off(chosen):
         left_out[UNFINISHED] += 1
         return
-    data = {
-        "prompt": snapshot.prompt(chosen),
-        "chosen": [chosen.turn],
-        "rejected": [rejected.turn],
-    }
-    cut = ("rejected",) if _cut_off(rejected) else ()
-    yield Row(data, chosen.conversation_id, ids, cut, temperature=_temperature(chosen, rejected))
+    if (offered := tools(chosen, rejected)) is None:
+        left_out[OTHER_TOOLS] += 1
+        return
+    sides = {"chosen": [turn(chosen)], "rejected": [turn(rejected)]}
+    data = {"prompt": snapshot.prompt(chosen), **sides} | offered
+    cut = ("rejected",) if cut_off(rejected) else ()
+    yield Row(data, chosen.conversation_id, ids, cut, temperature=temperature(chosen, rejected))
 
 
 def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str]) -> Iterator[Row]:
@@ -205,18 +210,15 @@ def _unpaired(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
         if good is not None:
             for target in judgement.targets:
                 answer = snapshot.messages[target.message_id]
-                cut = _cut_off(answer)
+                cut = cut_off(answer)
                 if good and cut:
                     left_out[UNFINISHED] += 1
                     continue
-                data = {
-                    "prompt": snapshot.prompt(answer),
-                    "completion": [answer.turn],
-                    "label": good,
-                }
+                judged = {"completion": [turn(answer)], "label": good}
+                data = {"prompt": snapshot.prompt(answer), **judged} | (tools(answer) or {})
                 unfinished = ("completion",) if cut else ()
                 made = (data, answer.conversation_id, (judgement.id,), unfinished)
-                yield Row(*made, temperature=_temperature(answer))
+                yield Row(*made, temperature=temperature(answer))
         else:
             left_out[f"{judgement.kind}: says nothing about an answer alone"] += 1
 
@@ -230,24 +232,15 @@ def _messages(snapshot: Snapshot, usable: list[Judgement], left_out: Counter[str
             left_out[f"{judgement.kind}: shows no answer worth imitating"] += 1
             continue
         answer = snapshot.messages[good]
-        if _cut_off(answer):
+        if cut_off(answer):
             left_out[UNFINISHED] += 1
             continue
-        turns = [*snapshot.prompt(answer), answer.turn]
+        turns = [*snapshot.prompt(answer), turn(answer)]
         corrected = judgement.kind == "correction"
-        data = {"messages": turns}
-        said = (data, answer.conversation_id, (judgement.id,))
-        yield Row(*said, corrected=corrected, temperature=_temperature(answer))
-
-
-def _temperature(*answers: Message) -> float:
-    """The mean; what people wrote, and what was always the likeliest token, counts as 1."""
-    sampling = [answer.generation.sampling if answer.generation else None for answer in answers]
-    return fmean(float((how or {}).get("temperature") or 1.0) for how in sampling)
-
-
-def _cut_off(answer: Message) -> bool:
-    return answer.generation is not None and answer.generation.finish_reason != "stop"
+        named = [snapshot.messages[target.message_id] for target in judgement.targets]
+        data = {"messages": turns} | (tools(*named, answer) or {})
+        made = (data, answer.conversation_id, (judgement.id,))
+        yield Row(*made, corrected=corrected, temperature=temperature(answer))
 
 
 def used_judgements(rows: Iterable[Row]) -> list[str]:

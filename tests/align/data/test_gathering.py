@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from align.data.gathering import Source, gather, split
 from assistant.errors import Invalid
+from assistant.feedback import export
 from assistant.feedback.rows import Row, Rows
 from assistant.feedback.store import FeedbackStore
 from assistant.settings import Settings
@@ -173,3 +174,21 @@ def test_a_data_set_that_the_hub_does_not_give_is_said(monkeypatch: pytest.Monke
         monkeypatch.setattr(f"{place}.HF_HUB_OFFLINE", True)  # no waiting for a network
     with pytest.raises(Invalid, match="no file nobody/nothing, and the hub gave no data set"):
         gather("messages", "nobody/nothing", "sqlite://")
+
+
+def test_tools_and_calls_come_back_from_every_format(tmp_path: Path):
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {"a": {}}}}]
+    other = [{"type": "function", "function": {"name": "sub", "parameters": {"b": {}}}}]
+    called = [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]
+    answer = {"role": "assistant", "content": "", "tool_calls": called}
+    made = [
+        {"prompt": [{"role": "user", "content": "Q"}], "completion": [answer], "label": True}
+        | {"tools": offered}
+        for offered in (tools, other)
+    ]
+    for suffix in (".jsonl", ".parquet"):
+        file = tmp_path / f"rows{suffix}"
+        export.write(Rows([Row(data, "conv", ()) for data in made]), "unpaired", file)
+        read = gather_file("unpaired", file).rows
+        assert [row.data["tools"] for row in read] == [tools, other]
+        assert read[0].data["completion"][0]["tool_calls"] == called

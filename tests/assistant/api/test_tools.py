@@ -1,10 +1,10 @@
-"""Tools over the API: offered, called, answered, kept, and never learnt by accident."""
+"""Tools over the API: offered, called, answered, kept, and learnt with what was offered."""
 
 import json
 
 import pytest
 
-from assistant.feedback.rows import TOOLS
+from assistant.feedback.turns import BROKEN_CALL, OTHER_TOOLS
 from tests.assistant.api.conftest import Api
 from tests.assistant.feedback.said import rows
 from tests.upstream import CALLING
@@ -73,13 +73,48 @@ def test_what_was_asked_is_kept_with_its_calls(api: Api):
     assert turns[2]["tool_call_id"] == "call-1"
 
 
-@pytest.mark.parametrize("messages", [ASKED, DONE])
-def test_answers_asked_with_tools_are_not_learnt_yet_but_counted(api: Api, messages: list[dict]):
-    before = rows(api.store, "unpaired").left_out[TOOLS]
-    made = api.client.chat.completions.create(**asked(messages, store=True))
-    given = api.post("/v1/feedback", {"completion_id": made.id, "rating": "up"})
-    assert given.status_code == 201
-    assert rows(api.store, "unpaired").left_out[TOOLS] == before + 1
+def learnt(api: Api, shape: str = "unpaired") -> dict:
+    """The newest row of a shape."""
+    return rows(api.store, shape).rows[-1].data
+
+
+def liked(api: Api, messages: list[dict], **more: object) -> None:
+    made = api.client.chat.completions.create(**asked(messages, store=True, **more))
+    assert api.post("/v1/feedback", {"completion_id": made.id, "rating": "up"}).status_code == 201
+
+
+def test_answers_that_call_tools_are_learnt_with_the_tools(api: Api):
+    liked(api, ASKED)
+    for shape, answer in (("unpaired", "completion"), ("messages", "messages")):
+        row = learnt(api, shape)
+        assert row["tools"] == [ADD]
+        calls = row[answer][-1]["tool_calls"]
+        assert [call["function"]["arguments"] for call in calls] == [{"a": 1}, {}]
+
+
+def test_the_outcomes_of_calls_are_part_of_the_prompt(api: Api):
+    liked(api, DONE)
+    prompt = learnt(api)["prompt"]
+    assert [turn["role"] for turn in prompt] == ["user", "assistant", "tool", "tool"]
+    assert prompt[1]["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+
+
+def test_a_pair_offered_different_tools_teaches_nothing(api: Api):
+    other = {"type": "function", "function": {"name": "sub", "parameters": {"type": "object"}}}
+    ids = [
+        api.client.chat.completions.create(**asked(ASKED, store=True) | {"tools": [tool]}).id
+        for tool in (ADD, other)
+    ]
+    api.post("/v1/feedback", {"pair": ids, "choice": "first"})
+    assert rows(api.store, "preference").left_out[OTHER_TOOLS] == 1
+
+
+def test_a_call_that_is_not_json_is_counted_and_not_learnt(api: Api):
+    broken = {"name": "add", "arguments": '{"a": '}
+    call = {"id": "c", "type": "function", "function": broken}
+    api.upstream.calling = {"content": None, "tool_calls": [call]}
+    liked(api, ASKED)
+    assert rows(api.store, "unpaired").left_out[BROKEN_CALL] == 1
 
 
 def test_prompts_that_differ_only_in_a_call_are_different(api: Api):

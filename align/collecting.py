@@ -1,12 +1,13 @@
 """The beginning of a round: a folder with the rows it learns from, and the end of those rows."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 from align.data.files import digest, load, save
-from align.data.gathering import split, without
+from align.data.gathering import only, split, without
 from align.objectives import Chosen, choose, need
 from align.quality import without_loops
 from align.recipes import Round
@@ -14,7 +15,7 @@ from align.stages import learnt_by
 from align.steps import Report
 from assistant.disk import write_synced
 from assistant.errors import Invalid
-from assistant.feedback.rows import SHAPES, build
+from assistant.feedback.rows import SHAPES, Row, build
 from assistant.feedback.store import FeedbackStore
 from assistant.registry import Registry
 from assistant.settings import Settings
@@ -49,13 +50,15 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
     learnt = learnt_by(base, registry)
     with FeedbackStore(settings.database) as store:
         snapshot = store.snapshot()
-    rows = {shape: without_loops(without(build(shape, snapshot), learnt)) for shape in SHAPES}
-    chosen = choose(rows)
+    said = {shape: without_loops(build(shape, snapshot)) for shape in SHAPES}
+    chosen = choose({shape: without(rows, learnt) for shape, rows in said.items()})
+    before = choose({shape: only(rows, learnt) for shape, rows in said.items()})
+    again = replayed(chosen, before, knobs.replay, knobs.seed)
     begun = {
         "base": base.name,
         "base_hash": base.content_hash,
         "seed": knobs.seed,
-        "data": {stage: digest(found) for stage, found in chosen.rows.items()},
+        "data": {stage: digest(found + again[stage]) for stage, found in chosen.rows.items()},
         "recipes": {stage: knobs.recipe(stage).as_facts() for stage in chosen.rows},
     }
     _refuse_the_same(rounds, begun)
@@ -64,7 +67,7 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
     scratch = rounds / f".{folder.name}"
     shutil.rmtree(scratch, ignore_errors=True)  # rows of a run that was killed here
     scratch.mkdir()
-    _save(chosen, scratch, knobs.seed)
+    _save(chosen, again, scratch, knobs.seed)
     write_synced(scratch / BEGUN, json.dumps(begun, indent=2))
     scratch.rename(folder)
     return folder
@@ -86,13 +89,30 @@ def _refuse_the_same(rounds: Path, begun: dict[str, Any]) -> None:
             )
 
 
-def _save(chosen: Chosen, folder: Path, seed: int) -> None:
+def replayed(new: Chosen, before: Chosen, share: float, seed: int) -> dict[str, list[Row]]:
+    """For each stage, rows learnt before, so many that they are a `share` of all, or all there are.
+
+    Raises Invalid for what is no share.
+    """
+    if not 0 <= share < 1:
+        raise Invalid(f"--replay {share} is no share of a stage's rows: give 0 to below 1.")
+    found = {}
+    for stage, rows in new.rows.items():
+        old = before.rows.get(stage, [])
+        wanted = min(len(old), round(len(rows) * share / (1 - share)))
+        found[stage] = random.Random(seed).sample(old, wanted)
+    return found
+
+
+def _save(chosen: Chosen, again: dict[str, list[Row]], folder: Path, seed: int) -> None:
     """Write each stage's rows and those held out, with their hashes and what was left out."""
     notes: dict[str, Any] = {"given": chosen.given, "left_out": chosen.left_out, "stages": {}}
     for stage, rows in chosen.rows.items():
         learn, held_out = split(rows, HELD_OUT if stage == "dpo" else 0.0, seed)
+        learn += again[stage]
         notes["stages"][stage] = {
             "rows": len(learn),
+            "learnt_before": len(again[stage]),
             "sha256": save(learn, folder / f"{stage}.jsonl"),
             "held_out": len(held_out),
             "held_out_sha256": save(held_out, folder / f"{stage}.held-out.jsonl"),

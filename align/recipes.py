@@ -16,8 +16,9 @@ class Job:
     """What to start from: `current`, a version's name, a folder, a hub name, or, to pretrain,
     `scratch`: random weights and a tokenizer learnt from the text."""
     data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What to learn from: `feedback` (what people said here; the default), a file, a folder or a
-    hub name; with shares as `NAME:WEIGHT`."""
+    """What to learn from: `feedback` (what people said here; the default), `new-feedback` or
+    `old-feedback` (which the base has not, or has, learnt from), a file, a folder or a hub name;
+    with shares as `NAME:WEIGHT`."""
     mix: Literal["rows", "tokens"] = "rows"
     """What the weights are shares of."""
     total: int | None = None
@@ -155,6 +156,8 @@ class Round:
     """What to start from."""
     seed: int = 0
     """Everything random follows from it."""
+    replay: float = 0.0
+    """Share of each stage's rows that the base has learnt from before, against forgetting them."""
     sft: SFT = field(default_factory=SFT)
     """How corrections are imitated."""
     dpo: DPO = field(default_factory=DPO)

@@ -73,6 +73,7 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
         job.seed,
         job.mix,
         job.total,
+        learnt_by(base, registry),
     )
     for part in epoch.parts:
         seen = f"each seen {part.seen:.2f} times on average"

@@ -25,7 +25,8 @@ def show(
     """Print what was understood of a source: counts, lengths in tokens, rows as the model sees them.
 
     Args:
-        source: `feedback`, a file, a folder, or a hub name.
+        source: `feedback`, `new-feedback` or `old-feedback` (which the base has learnt from), a file,
+            a folder, or a hub name.
         base: Whose tokenizer and chat template to show it with.
         examples: How many rows of each shape to print.
     """
@@ -34,14 +35,16 @@ def show(
     from align.data.show import show as print_it
     from align.data.show import understood
     from align.rendering import tokenizer_of
+    from align.stages import learnt_by
     from assistant.registry import Registry
     from assistant.sources import resolve_now
 
     settings = from_environment(os.environ)
     console = Console(stderr=json)
-    version = resolve_now(base, Registry(settings.home), console.print)
+    registry = Registry(settings.home)
+    version = resolve_now(base, registry, console.print)
     tokenizer = tokenizer_of(version.path)
-    found = understood(source, settings.database, tokenizer)
+    found = understood(source, settings.database, tokenizer, learnt_by(version, registry))
     if json:
         _print_json(found.as_facts())
         return

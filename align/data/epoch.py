@@ -33,10 +33,11 @@ def assembled(
     seed: int = 0,
     measure: Measure = "rows",
     total: int | None = None,
+    learnt: frozenset[str] | None = None,
 ) -> Epoch:
     """All rows of the sources or, where they have weights, an epoch with those shares.
 
-    Raises Invalid where only some have a weight, or a source is named twice.
+    `learnt` are the judgements that the base has learnt from. Raises Invalid where only some have a weight, or a source is named twice.
     """
     asked = [Source.of(said) for said in sources or (FEEDBACK,)]
     names = [source.name for source in asked]
@@ -46,7 +47,7 @@ def assembled(
     if weights and len(weights) < len(asked):
         bare = next(source.name for source in asked if source.weight is None)
         raise Invalid(f"--data {bare} has no weight but others have; write {bare}:WEIGHT.")
-    found = {name: without_loops(gather(shape, name, database)) for name in names}
+    found = {name: without_loops(gather(shape, name, database, learnt)) for name in names}
     left_out = sum((rows.left_out for rows in found.values()), Counter[str]())
     if not weights:
         return Epoch([row for rows in found.values() for row in rows.rows], [], left_out)

@@ -17,6 +17,8 @@ from assistant.feedback.rows import NO_BETTER_SIDE, Row, Rows, Shape, Snapshot, 
 from assistant.feedback.store import FeedbackStore
 
 FEEDBACK = "feedback"
+NEW, OLD = "new-feedback", "old-feedback"  # what the base has not learnt from yet, and what it has
+STORED = (FEEDBACK, NEW, OLD)
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 NAMED = 3  # broken rows that an error names
 Wanted = Shape | Literal["text", "comparison"]
@@ -52,21 +54,26 @@ def gather(
     shape: Wanted,
     source: str,
     database: str,
-    learnt: frozenset[str] = frozenset(),
+    learnt: frozenset[str] | None = None,
     examples: Iterable[Placed] | None = None,
 ) -> Rows:
-    """The rows of one shape from `feedback` (the store at `database`), a file, folder or hub name.
+    """The rows of one shape from the store at `database`, or from a file, folder or hub name.
 
-    Rows made only of judgements in `learnt` are left out: the base has learnt from them already.
-    `examples` are those of the source, where it was read before. Raises Invalid naming the first
-    broken rows; nothing is trained on half a file.
+    `learnt` are the judgements that the base has learnt from, by which `new-feedback` and
+    `old-feedback` are told apart. `examples` are those of the source, where it was read before.
+    Raises Invalid naming the first broken rows; nothing is trained on half a file.
     """
+    if source not in STORED:
+        return _from_examples(shape, source, examples_of(source) if examples is None else examples)
+    if shape == "text":
+        return Rows()
+    if source != FEEDBACK and learnt is None:
+        raise Invalid(f"{source} is told by what a base has learnt, and there is no base here.")
+    with FeedbackStore(database) as store:
+        found = _built(shape, store.snapshot())
     if source == FEEDBACK:
-        if shape == "text":
-            return Rows()
-        with FeedbackStore(database) as store:
-            return without(_built(shape, store.snapshot()), learnt)
-    return _from_examples(shape, source, examples_of(source) if examples is None else examples)
+        return found
+    return without(found, learnt or frozenset()) if source == NEW else only(found, learnt)
 
 
 def _built(shape: Shape | Literal["comparison"], snapshot: Snapshot) -> Rows:
@@ -82,6 +89,13 @@ def without(rows: Rows, learnt: frozenset[str]) -> Rows:
     new = [row for row in rows.rows if not set(row.judgement_ids) <= learnt]
     known = len(rows.rows) - len(new)
     return Rows(new, rows.left_out + Counter({"learnt before by the base": known} if known else {}))
+
+
+def only(rows: Rows, learnt: frozenset[str] | None) -> Rows:
+    """The rows that hold nothing new."""
+    old = [row for row in rows.rows if set(row.judgement_ids) <= (learnt or frozenset())]
+    new = len(rows.rows) - len(old)
+    return Rows(old, rows.left_out + Counter({"not learnt before": new} if new else {}))
 
 
 def _from_examples(shape: Wanted, source: str, examples: Iterable[Placed]) -> Rows:

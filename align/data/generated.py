@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from align.data.gathering import FEEDBACK, examples_of, gather
+from align.data.gathering import STORED, examples_of, gather
 from align.data.generate import Answer, Endpoint, answers_to, best, best_and_worst, new_questions
 from align.data.scorers import scoring_of
 from align.data.texts import prompt_of
@@ -92,7 +92,7 @@ def _questions_file(drawn: Path) -> Path:
 
 def _talks(source: str, database: str) -> list[Talk]:
     """Every conversation up to a question, once. Raises Invalid where there is none."""
-    if source == FEEDBACK:
+    if source in STORED:
         rows = [row for shape in SHAPES for row in gather(shape, source, database).rows]
         talks = [row.data.get("prompt") or row.data["messages"][:-1] for row in rows]
     else:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from align.data.gathering import FEEDBACK, Wanted, examples_of, gather
+from align.data.gathering import STORED, Wanted, examples_of, gather
 from align.data.tokens import columns, length
 from assistant.errors import Invalid
 from assistant.feedback.rows import SHAPES, Row
@@ -62,11 +62,13 @@ class Understood:
         }
 
 
-def understood(source: str, database: str, tokenizer: Any) -> Understood:
+def understood(
+    source: str, database: str, tokenizer: Any, learnt: frozenset[str] | None = None
+) -> Understood:
     """Read a source; broken rows are listed, and the sound ones shown all the same."""
     found = Understood(source)
     sound = None
-    if source != FEEDBACK:
+    if source not in STORED:
         sound = []
         for place, example in examples_of(source):
             if isinstance(example, Invalid):
@@ -75,7 +77,7 @@ def understood(source: str, database: str, tokenizer: Any) -> Understood:
                 found.kinds[example.kind, example.format] += 1
                 sound.append((place, example))
     for shape in ALL_SHAPES:
-        rows = gather(shape, source, database, examples=sound)
+        rows = gather(shape, source, database, learnt, sound)
         if rows.rows:
             lengths = [length(tokenizer, row) for row in rows.rows]
             found.held.append(Held(shape, rows.rows, rows.left_out, lengths))
@@ -91,7 +93,7 @@ def quantiles(lengths: Sequence[int]) -> dict[str, int]:
 
 def show(found: Understood, tokenizer: Any, examples: int, console: Console) -> None:
     """Print it; what a stage learns from a row is green, what it only reads is dim."""
-    name = found.source if found.source == FEEDBACK else Path(found.source).name
+    name = found.source if found.source in STORED else Path(found.source).name
     for (kind, format_), number in found.kinds.most_common():
         console.print(f"{name}: {number} × {kind}, written as {format_}", highlight=False)
     for place in found.broken[:NAMED]:

@@ -1,13 +1,16 @@
 """The rows of a round: made from what may be used, and given up when that changes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from align import collecting
 from align.steps import Report
+from assistant.errors import Invalid
 from assistant.feedback.store import FeedbackStore
+from assistant.registry import Registry
 from assistant.settings import Settings
 from tests.align.lessons import judge
 from tests.align.rounds import knobs
@@ -60,3 +63,40 @@ def test_what_was_taken_back_is_noticed(begun: Path, settings: Settings, how: st
         else:
             store.conversations.set_consent(ANN, message.conversation_id, False, "notice")
     assert collecting.forgotten(begun, settings)
+
+
+def learnt_everything(settings: Settings) -> None:
+    """Register a version that learnt from all judgements so far, and make it current."""
+    registry = Registry(settings.home)
+    with FeedbackStore(settings.database) as store:
+        known = [judgement.id for judgement in store.judgements.all()]
+    with registry.staging() as made:
+        shutil.copytree(registry.current.path, made, dirs_exist_ok=True)
+        (made / "card.json").unlink()
+        (made / "made").mkdir()
+        (made / "made/training.json").write_text(json.dumps({"judgements": known}))
+        registry.register("older", made, kind="round", source="round", base="tiny")
+    registry.promote("older")
+
+
+@pytest.mark.parametrize(("share", "again"), [(0.0, 0), (0.25, 8), (0.9, 30)])
+def test_a_round_goes_over_some_of_what_was_learnt_before(
+    settings: Settings, share: float, again: int
+):
+    judge(settings, pairs=30)
+    learnt_everything(settings)
+    judge(settings, pairs=24)
+    rounds = settings.home / "rounds"
+    rounds.mkdir()
+    folder = collecting.begin(knobs(replay=share), settings, rounds, QUIET)
+    notes = json.loads((folder / "data.json").read_text())["stages"]["dpo"]
+    assert notes["learnt_before"] == again
+    assert notes["rows"] + notes["held_out"] == 24 + again
+    assert notes["held_out"] == 2  # of what is new
+
+
+def test_what_is_no_share_is_refused(settings: Settings):
+    judge(settings, pairs=24)
+    (settings.home / "rounds").mkdir()
+    with pytest.raises(Invalid, match="no share"):
+        collecting.begin(knobs(replay=1.0), settings, settings.home / "rounds", QUIET)

@@ -38,7 +38,7 @@ def test_what_was_learnt_before_is_left_out_and_counted(settings: Settings):
         known = store.judgements.pair(ANN, "chat", *talk.answers[:2], "first").id
         ranking = [[answer] for answer in talk.answers]
         fresh = store.judgements.ranking(ANN, "chat", ranking).id
-    found = gather("preference", "feedback", settings.database, frozenset({known}))
+    found = gather("preference", "new-feedback", settings.database, frozenset({known}))
     assert [row.judgement_ids for row in found.rows] == [(fresh,)] * 3
     assert found.left_out["learnt before by the base"] == 1
 
@@ -48,10 +48,10 @@ def test_a_row_with_anything_new_in_it_is_kept(settings: Settings):
         talk = ask(store, "One.", "Two.")
         up = store.judgements.thumb(ANN, "chat", talk.answers[0], "up").id
         store.judgements.thumb(ANN, "chat", talk.answers[1], "down")
-    [row] = gather("preference", "feedback", settings.database, frozenset({up})).rows
+    [row] = gather("preference", "new-feedback", settings.database, frozenset({up})).rows
     assert up in row.judgement_ids
     everything = frozenset(row.judgement_ids)
-    assert gather("preference", "feedback", settings.database, everything).rows == []
+    assert gather("preference", "new-feedback", settings.database, everything).rows == []
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo", "kto"])

@@ -65,7 +65,14 @@ def kto(job: Asked, recipe: tyro.conf.OmitArgPrefixes[KTO], *, json: AsJson = Fa
 
 @commands.command(name="round")
 def round_(
-    sft: SFT, dpo: DPO, kto: KTO, *, base: str = "current", seed: int = 0, json: AsJson = False
+    sft: SFT,
+    dpo: DPO,
+    kto: KTO,
+    *,
+    base: str = "current",
+    seed: int = 0,
+    replay: float = 0.0,
+    json: AsJson = False,
 ) -> None:
     """Turn what people said into a candidate, check it for harm, and put it on trial.
 
@@ -75,10 +82,12 @@ def round_(
         kto: How verdicts on single answers are learnt.
         base: What to start from.
         seed: Everything random follows from it.
+        replay: Share of each stage's rows that the base has learnt from before, against forgetting.
     """
     from align import round as rounds
 
-    outcome = rounds.run(Round(base, seed, sft, dpo, kto), _settings(), _report(json))
+    asked = Round(base, seed, replay, sft, dpo, kto)
+    outcome = rounds.run(asked, _settings(), _report(json))
     if json:
         _print_json(outcome)
         return

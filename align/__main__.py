@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import tyro
 
+from align import ranks
 from align.data.commands import data
 from align.recipes import DPO, KTO, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round
 from assistant.errors import AssistantError
@@ -137,7 +138,13 @@ def run() -> int:
     if allocator and "LD_PRELOAD" not in os.environ:
         again = [sys.executable, "-m", "align", *sys.argv[1:]]
         os.execve(sys.executable, again, os.environ | {"LD_PRELOAD": allocator})
-    return main()
+    if ranks.follower():
+        _be_gentle()
+        return ranks.follow()
+    code = main()
+    if code == 0:  # else whoever launched them ends the others
+        ranks.release()
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

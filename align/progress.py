@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from align.ranks import follower
+
 BAR = 30
 
 
@@ -35,7 +37,7 @@ class Progress:
         self._show(done, total, what, left)
 
     def _show(self, done: int, total: int, what: str, left: int) -> None:
-        if not sys.stderr.isatty():
+        if follower() or not sys.stderr.isatty():
             return
         filled = BAR * done // max(1, total)
         bar = "█" * filled + "·" * (BAR - filled)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from align import ranks
 from align.data.agreement import agreed
 from align.data.epoch import assembled
 from align.data.files import digest
@@ -126,6 +127,7 @@ def train(
             f"({_counted(left_out) or 'none was given'})."
         )
     run: Run = importlib.import_module(f"align.{stage}").run
+    ranks.lead(stage, recipe, seed, base, tokens, scratch / "model")
     metrics = run(recipe, seed, base, tokens, scratch / "model")
     if held_out:
         metrics |= _measured(recipe, base, scratch / "model", held_out)

@@ -21,7 +21,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from align import speed
+from align import estimate, ranks, speed
 from align.curve import Watch
 from align.loading import SPEAKER, Form, load
 from align.merging import check_adapter, keep_whole, merge
@@ -34,7 +34,7 @@ from assistant.errors import Invalid
 MADE = "made"
 CHECKPOINT_STEPS = 10
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 1.5
-CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "rng_state*.pth")  # one each of several
 CHECKPOINT_WEIGHTS = (  # of an adapter, or of a whole model
     ("adapter_config.json", "adapter_model.safetensors"),
     ("config.json", "model.safetensors"),
@@ -60,12 +60,13 @@ def train(
 
     `build(model, tokenizer, dataset, arguments)` makes TRL's trainer. Checkpoints lie in
     `out/made/checkpoints` until the end, so that the same call goes on after a kill.
-    Raises TrainingFailed if the loss stops being a number or the merged weights are not the
-    trained ones.
+    Raises Invalid where the machine has too little memory or disk for it, and TrainingFailed if the
+    loss stops being a number or the merged weights are not the trained ones.
     """
     made = out / MADE
     made.mkdir(parents=True, exist_ok=True)
     reporting(recipe, made)
+    estimate.check(base, rows, recipe, out)
     checkpoints = made / "checkpoints"
     torch.manual_seed(seed)
     model = form.load(base) if recipe.rank else form.load(base, torch.float32)
@@ -79,7 +80,9 @@ def train(
     trainer.anchor = anchor
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
-    trainer.train(resume_from_checkpoint=last_whole(checkpoints))
+    trainer.train(resume_from_checkpoint=ranks.agreed(last_whole(checkpoints)))
+    if ranks.follower():
+        return watch.summary()
     kept = _keep(trainer.model, recipe, base, out, form)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return watch.summary() | kept
@@ -166,8 +169,8 @@ def lora(recipe: Recipe, task: str = "CAUSAL_LM") -> LoraConfig | None:
 
 def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
     """What all of TRL's trainers are told."""
-    fitting = range(min(recipe.micro_batch, recipe.batch), 0, -1)
-    micro = next(size for size in fitting if recipe.batch % size == 0)
+    batch = ranks.share_of(recipe.batch)
+    micro = next(n for n in range(min(recipe.micro_batch, batch), 0, -1) if batch % n == 0)
     return {
         "output_dir": str(checkpoints),
         "num_train_epochs": recipe.epochs,
@@ -175,7 +178,7 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
         "lr_scheduler_type": "cosine",
         "weight_decay": 0.0,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": recipe.batch // micro,
+        "gradient_accumulation_steps": batch // micro,
         "max_length": None,  # long rows were left out before, and counted
         "gradient_checkpointing": False,
         "bf16": True,
@@ -207,7 +210,7 @@ def _is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return any(
-        all((checkpoint / name).is_file() for name in (*CHECKPOINT_FILES, *weights))
+        all(any(checkpoint.glob(name)) for name in (*CHECKPOINT_FILES, *weights))
         for weights in CHECKPOINT_WEIGHTS
     )
 

@@ -20,6 +20,7 @@ FEEDBACK = "feedback"
 NEW, OLD = "new-feedback", "old-feedback"  # what the base has not learnt from yet, and what it has
 STORED = (FEEDBACK, NEW, OLD)
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+ENOUGH_PEOPLE = 10  # groups of people who judged no conversation together
 NAMED = 3  # broken rows that an error names
 Wanted = Shape | Literal["text", "comparison"]
 """`text` is plain; a `comparison` is a preference or a tie."""
@@ -172,11 +173,33 @@ def _sides(example: Example, better: int, worse: int) -> dict[str, Any]:
 
 
 def split(rows: Sequence[Row], held_out: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Rows to learn from and rows held out, so that no conversation is on both sides."""
-    conversations = sorted({row.conversation_id for row in rows})
-    random.Random(seed).shuffle(conversations)
-    out = set(conversations[: round(len(conversations) * held_out)])
+    """Rows to learn from and rows held out, so that no conversation is on both sides.
+
+    Where enough people judged, nobody is on both sides either: what is held out then tells how
+    strangers would judge.
+    """
+    groups = _apart(rows)
+    names = sorted(set(groups))
+    random.Random(seed).shuffle(names)
+    out = set(names[: round(len(names) * held_out)])
     return (
-        [row for row in rows if row.conversation_id not in out],
-        [row for row in rows if row.conversation_id in out],
+        [row for row, group in zip(rows, groups, strict=True) if group not in out],
+        [row for row, group in zip(rows, groups, strict=True) if group in out],
     )
+
+
+def _apart(rows: Sequence[Row]) -> list[str]:
+    """To which group each row belongs: its conversation, or the people who share conversations."""
+    conversations = [row.conversation_id for row in rows]
+    leader: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    for row in rows:
+        leader[first(f"person {row.person or row.conversation_id}")] = first(row.conversation_id)
+    groups = [first(talk) for talk in conversations]
+    known = all(row.person for row in rows)
+    return groups if known and len(set(groups)) >= ENOUGH_PEOPLE else conversations

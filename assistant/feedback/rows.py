@@ -7,7 +7,7 @@ tie: {"prompt", "chosen", "rejected", "tie"}, where the order of the two sides m
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -69,6 +69,8 @@ class Row:
     """What the answers were sampled at, on average; 1 where nothing was sampled."""
     weight: float = 1.0
     """How much a preference counts: how far those who judged the two answers agree."""
+    person: str = ""
+    """Who judged, where that is known."""
     whole: bool = False
     """Whether every answer of the conversation is to be imitated, not only the last one."""
 
@@ -91,7 +93,9 @@ def build(shape: Shape, snapshot: Snapshot) -> Rows:
         "messages": _messages,
         "tie": _ties,
     }
-    rows.rows = list(makers[shape](snapshot, usable, rows.left_out))
+    people = {judgement.id: judgement.owner for judgement in usable}
+    made = makers[shape](snapshot, usable, rows.left_out)
+    rows.rows = [replace(row, person=people[row.judgement_ids[0]]) for row in made]
     return rows
 
 

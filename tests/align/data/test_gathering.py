@@ -192,3 +192,36 @@ def test_tools_and_calls_come_back_from_every_format(tmp_path: Path):
         read = gather_file("unpaired", file).rows
         assert [row.data["tools"] for row in read] == [tools, other]
         assert read[0].data["completion"][0]["tool_calls"] == called
+
+
+def judged(person: int, talk: int) -> Row:
+    return Row({}, f"talk {talk}", (), person=f"person {person}")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_enough_people_judged_nobody_is_on_both_sides(seed: int):
+    found = [judged(n % 20, n) for n in range(200)]
+    learn, out = split(found, 0.1, seed)
+    assert len(out) == 20
+    assert not {row.person for row in learn} & {row.person for row in out}
+
+
+def test_people_who_judged_the_same_conversation_stay_together():
+    found = [judged(n % 20, n) for n in range(200)]
+    found += [judged(0, 500), judged(1, 500)]
+    learn, out = split(found, 0.5, 0)
+    sides = [{row.person for row in side} for side in (learn, out)]
+    assert not sides[0] & sides[1]
+    assert not {row.conversation_id for row in learn} & {row.conversation_id for row in out}
+
+
+def test_where_few_people_judged_conversations_are_kept_apart():
+    found = [judged(n % 3, n // 2) for n in range(100)]
+    learn, out = split(found, 0.1, 0)
+    assert len(out) == 10
+    assert not {row.conversation_id for row in learn} & {row.conversation_id for row in out}
+
+
+def test_rows_of_the_store_know_who_judged(settings: Settings):
+    judge(settings, pairs=2)
+    assert {row.person for row in gather("preference", "feedback", settings.database).rows} == {ANN}

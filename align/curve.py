@@ -1,12 +1,14 @@
-"""The numbers of every step: kept as they come, and stopped where they are none any more."""
+"""Beside every step: its numbers are kept, what is none ends it, and checkpoints come in time."""
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from align import ranks
 from align.merging import TrainingFailed
 from align.progress import Progress
 from align.steady import MOVED
@@ -14,6 +16,21 @@ from align.steady import MOVED
 CHOSEN = "rewards/chosen"  # β times the gain of the better answers, as TRL logs it
 STEPS = 10
 FALLEN = "the better answers became unlikely"
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
+    """Has a checkpoint written after so many seconds of training."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Look at the clock; where several processes train, at that of the first."""
+        due = time.monotonic() - self._saved >= self._seconds
+        if ranks.agreed(due):
+            self._saved = time.monotonic()
+            control.should_save = True
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]

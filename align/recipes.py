@@ -45,6 +45,8 @@ class Recipe:
     """Longest row in tokens, prompt included; longer ones are left out and counted."""
     rank: int = 16
     """Rank of the LoRA matrices on every linear layer; 0 trains all weights instead."""
+    save_every: float = 30.0
+    """Seconds of training between checkpoints, from which it goes on after a kill."""
     report_to: Literal["none", "tensorboard", "trackio"] = "none"
     """Where else the numbers of every step go; the curve is kept in any case."""
 

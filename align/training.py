@@ -22,7 +22,7 @@ from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from align import estimate, ranks, speed
-from align.curve import Watch
+from align.curve import Clock, Watch
 from align.loading import SPEAKER, Form, load
 from align.merging import check_adapter, keep_whole, merge
 from align.progress import Progress
@@ -32,7 +32,6 @@ from align.steady import Anchored, steadied
 from assistant.errors import Invalid
 
 MADE = "made"
-CHECKPOINT_STEPS = 10
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.5, 1.5
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "rng_state*.pth")  # one each of several
 CHECKPOINT_WEIGHTS = (  # of an adapter, or of a whole model
@@ -80,6 +79,7 @@ def train(
     trainer.anchor = anchor
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
+    trainer.add_callback(Clock(recipe.save_every))
     trainer.train(resume_from_checkpoint=ranks.agreed(last_whole(checkpoints)))
     if ranks.follower():
         return watch.summary()
@@ -186,8 +186,7 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
         "seed": seed,
         "train_sampling_strategy": "sequential",  # rows come in the order of `arranged`
         "logging_steps": 1,
-        "save_strategy": "steps",
-        "save_steps": CHECKPOINT_STEPS,
+        "save_strategy": "no",  # `Clock` says when
         "save_total_limit": 1,
         "report_to": recipe.report_to,
         "disable_tqdm": True,

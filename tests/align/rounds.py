@@ -15,6 +15,7 @@ from assistant.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 GENTLE = {"epochs": 1, "learning_rate": 1e-3, "batch": 2, "micro_batch": 2, "rank": 4}
+GENTLE["save_every"] = 0  # after every step
 STEEP = GENTLE | {"learning_rate": 1e-2, "anchor": 0.0}
 SECONDS = 300
 

@@ -1,6 +1,7 @@
 """Training: nothing is lost on the way to a merged model, and nothing broken gets there."""
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import TrainerControl
 
+from align.curve import Clock
 from align.loading import load
 from align.merging import TrainingFailed, check_adapter, merge
 from align.recipes import SFT, Recipe
@@ -233,3 +236,16 @@ def test_batches_mix_both_verdicts_and_a_batch_that_is_not_full_comes_last():
         assert 1 <= ups <= 3
     lengths = [row["length"] for row in found[:40]]
     assert max(max(lengths[i : i + 8]) - min(lengths[i : i + 8]) for i in range(0, 40, 8)) <= 3
+
+
+def test_checkpoints_come_by_the_clock(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = Clock(30)
+    due = []
+    for seconds in (10, 29, 30, 31, 59, 61):
+        now[0] = seconds
+        control = TrainerControl()
+        clock.on_step_end(None, None, control)
+        due.append(control.should_save)
+    assert due == [False, False, True, False, False, True]

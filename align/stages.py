@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from align import ranks
-from align.data.agreement import agreed
+from align.data.agreement import agreed, raters_agree
 from align.data.epoch import assembled
 from align.data.files import digest
 from align.data.gathering import Wanted, split
@@ -180,7 +180,9 @@ def _measured(recipe: Recipe, base: Path, model: Path, rows: Sequence[Row]) -> d
         return {"documents_held_out": len(texts), "bits_before": before, "bits_after": after}
     from align.scoring import judged  # noqa: PLC0415 - only one stage needs it
 
-    return judged(model, tokenized(tokenizer_of(base), rows, recipe.longest)[0])
+    same, both = raters_agree(rows)
+    agreement = {"raters_agree": same / both, "votes_compared": both} if both else {}
+    return judged(model, tokenized(tokenizer_of(base), rows, recipe.longest)[0]) | agreement
 
 
 def register(
@@ -250,10 +252,12 @@ def _facts(base: Version, story: dict[str, Any]) -> dict[str, Any]:
 def _sentence(story: dict[str, Any]) -> str:
     metrics = story["metrics"]
     if "accuracy" in metrics:
+        told = "raters_agree" in metrics
+        people = f"; two people agree on {metrics['raters_agree']:.0%}" if told else ""
         return (
             f"{story['stage']} on {story['rows']} rows, {metrics['accuracy']:.0%} of "
             f"{metrics['held_out']} held-out pairs ranked right ({metrics['low']:.0%} to "
-            f"{metrics['high']:.0%}; always longer {metrics['always_longer']:.0%})"
+            f"{metrics['high']:.0%}; always longer {metrics['always_longer']:.0%}{people})"
         )
     if "bits_after" in metrics:
         return (

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from assistant.feedback.rows import Row
@@ -18,6 +19,23 @@ def agreed(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         votes.setdefault(_both_sides(row), []).append(row)
     return [_one(said) if len(said) > 1 else said[0] for said in votes.values()]
+
+
+def raters_agree(rows: Sequence[Row]) -> tuple[int, int]:
+    """Of two votes on the same two answers, how many say the same, and how many there are.
+
+    Ties agree with nothing that a scorer of pairs could say, and are left out.
+    """
+    votes: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.data.get("tie"):
+            votes.setdefault(_both_sides(row), []).append(_better(row))
+    same = both = 0
+    for said in votes.values():
+        for one, other in combinations(said, 2):
+            same += one == other
+            both += 1
+    return same, both
 
 
 def _one(said: Sequence[Row]) -> Row:

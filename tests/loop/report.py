@@ -42,8 +42,8 @@ def interval(values: list[float]) -> tuple[float, float]:
 def table(cases: list[dict[str, Any]]) -> str:
     """All cases as Markdown, the failed ones, too."""
     lines = [
-        "| rule, seed | win rate (95 %) | complies before → after | tokens | stop rate "
-        "| perplexity | last vote → trial | trial | peak |",
+        "| rule, seed | win rate (95 %) | complies before → after | tokens (new longer) "
+        "| stop rate | perplexity | last vote → trial | trial | peak |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_line(case) for case in cases]
@@ -59,7 +59,7 @@ def _line(case: dict[str, Any]) -> str:
         f"{case['rule']}, {case['seed']}",
         f"{final['win_rate']:.1%} ({final['low']:.1%} to {final['high']:.1%})",
         f"{old['compliance']:.0%} → {new['compliance']:.0%}",
-        f"{old['tokens']:.0f} → {new['tokens']:.0f}",
+        f"{old['tokens']:.0f} → {new['tokens']:.0f} ({final['longer']:.0%})",
         f"{old['stop_rate']:.1%} → {new['stop_rate']:.1%}",
         f"{perplexity['before']:.2f} → {perplexity['after']:.2f}",
         f"{round_['seconds_until_trial'] / 60:.1f} min",

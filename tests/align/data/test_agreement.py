@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align.data.agreement import agreed
+from align.data.agreement import agreed, raters_agree
 from assistant.feedback.rows import Row
 from tests.assistant.feedback.said import assistant, user
 
@@ -55,3 +55,12 @@ def test_a_cut_off_side_stays_with_its_answer():
     cut = replace(row("+"), unfinished=("rejected",))
     [one] = agreed([cut, row("-"), row("-")])
     assert (one.data["rejected"], one.unfinished) == ([assistant("A")], ("chosen",))
+
+
+@pytest.mark.parametrize(
+    ("said", "same", "both"), [("++", 1, 1), ("+-", 0, 1), ("++-", 1, 3), ("+", 0, 0), ("+=", 0, 0)]
+)
+def test_raters_agree_as_often_as_two_of_their_votes(said: str, same: int, both: int):
+    assert raters_agree([row(vote) for vote in said]) == (same, both)
+    others = [row("+", question="Another?")]
+    assert raters_agree([row(vote) for vote in said] + others) == (same, both)

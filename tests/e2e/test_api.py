@@ -31,6 +31,15 @@ def test_the_served_version_is_listed_beside_its_alias(product: Product):
     assert product.client.models.retrieve("assistant").root == VERSION
 
 
+def test_an_engine_imports_vllm_once(product: Product):
+    """Its core is a fork: a spawned one would import everything again."""
+    children = [" ".join(child.cmdline()) for child in product.engine().children(recursive=True)]
+    assert any("EngineCore" in line for line in children)
+    assert not any("spawn_main" in line for line in children)
+    log = product.home / "engine" / "starting.log"  # it waited before it was told what to be
+    assert log.is_file()
+
+
 def test_an_answer_stops_by_itself_and_counts_its_tokens(product: Product):
     answer = product.client.chat.completions.create(
         model="assistant", messages=QUESTION, temperature=0, max_tokens=200

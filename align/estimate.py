@@ -22,7 +22,7 @@ LIBRARIES = 1.0 * GIB  # what torch, transformers, TRL and PEFT take before ther
 OF_HIDDEN, OF_INNER = 24, 8  # bytes kept for the way back, by token, layer and value of each kind
 OF_LOGITS = 8  # by learnt token and word: in bf16, and float32 while they are summed up
 ADAM = 12  # float32 gradient and two moments of each trained weight
-SLACK = 1.15  # the allocator's, and what is not counted
+SLACK = 1.25  # the allocator's, and what is not counted
 
 
 @dataclass(frozen=True)

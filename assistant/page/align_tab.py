@@ -7,7 +7,7 @@ import gradio as gr
 import pandas as pd
 
 from assistant.feedback.stats import count
-from assistant.page.visitor import EVENT, Desk, attempt
+from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.rounds import RoundView, Step
 from assistant.trials import Trial
 from assistant.verdict import Verdict
@@ -41,11 +41,11 @@ class AlignTab:
     def wire(self, tab: gr.Tab, others: list[gr.Tab]) -> None:
         """Refresh while the tab is open."""
         shown = [self._given, self._start, self._state, *self._plots, self._trial]
-        tab.select(self.refresh, None, shown, **EVENT)
-        tab.select(lambda: gr.Timer(active=True), None, self._timer, **EVENT)
+        tab.select(self.refresh, None, shown, **AT_ONCE)
+        tab.select(lambda: gr.Timer(active=True), None, self._timer, **AT_ONCE)
         for other in others:
-            other.select(lambda: gr.Timer(active=False), None, self._timer, **EVENT)
-        self._timer.tick(self.follow, None, shown[1:], **EVENT)
+            other.select(lambda: gr.Timer(active=False), None, self._timer, **AT_ONCE)
+        self._timer.tick(self.follow, None, shown[1:], **AT_ONCE)
         self._start.click(self.start, None, shown, **EVENT)
 
     async def start(self, request: gr.Request) -> list[Any]:

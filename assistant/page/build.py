@@ -14,7 +14,7 @@ from assistant.page.identity import CookieMiddleware
 from assistant.page.strings import LANGUAGES, preferred, words
 from assistant.page.style import CSS, HEAD, THEME, TOGGLE_THEME
 from assistant.page.versions_tab import VersionsTab
-from assistant.page.visitor import EVENT, Desk, Services
+from assistant.page.visitor import AT_ONCE, Desk, Services
 
 STATUS_SECONDS = 2
 
@@ -75,8 +75,8 @@ def page(desk: Desk) -> gr.Blocks:
         align_tab.wire(align, [chat, compare, versions])
         versions_tab.wire(versions)
         chat_tab.wire(blocks)
-        blocks.load(lambda: _status(desk), None, status, **EVENT)
-        gr.Timer(STATUS_SECONDS).tick(lambda: _status(desk), None, status, **EVENT)
+        blocks.load(lambda: _status(desk), None, status, **AT_ONCE)
+        gr.Timer(STATUS_SECONDS).tick(lambda: _status(desk), None, status, **AT_ONCE)
     blocks.queue(api_open=False, default_concurrency_limit=None, max_size=200)
     return blocks
 

@@ -11,7 +11,7 @@ from assistant.errors import AssistantError
 from assistant.feedback.records import Message
 from assistant.page.judging import JudgingPanel
 from assistant.page.view import bubbles, latest_below, thumbs, view
-from assistant.page.visitor import EVENT, Desk, attempt
+from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.prompts import text_hash
 
 FRAME_SECONDS = 0.05  # how often a growing answer is redrawn
@@ -88,11 +88,11 @@ class ChatTab:
             self.show_latest, self.conversation, screen, **EVENT
         )
         page.load(self.open_latest, None, screen, **EVENT).then(None, js=FOCUS)
-        self.new.click(self.start_anew, None, screen, **EVENT)
-        self.list.input(self.open, self.list, screen, **EVENT)
+        self.new.click(self.start_anew, None, screen, **AT_ONCE)
+        self.list.input(self.open, self.list, screen, **AT_ONCE)
         self.consent.input(self.set_consent, [self.conversation, self.consent], None, **EVENT)
-        self.delete.click(lambda: gr.update(visible=True), None, self.sure, **EVENT)
-        self.no.click(lambda: gr.update(visible=False), None, self.sure, **EVENT)
+        self.delete.click(lambda: gr.update(visible=True), None, self.sure, **AT_ONCE)
+        self.no.click(lambda: gr.update(visible=False), None, self.sure, **AT_ONCE)
         self.yes.click(self.erase, self.conversation, [self.sure, *screen], **EVENT)
         self.judging.wire(self.chatbot, self.consent, (self.show, place, screen))
         with self.forks:

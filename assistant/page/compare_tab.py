@@ -11,7 +11,7 @@ from assistant.errors import AssistantError
 from assistant.feedback.records import PAIR_CHOICES, Message
 from assistant.page.consent import ConsentPanel
 from assistant.page.markdown import harmless
-from assistant.page.visitor import EVENT, Desk, attempt
+from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.pairs import PAIR_SAMPLING, Kind
 
 SURFACE = "compare"
@@ -55,7 +55,7 @@ class CompareTab:
     def wire(self, tab: gr.Tab) -> None:
         """Connect the components to their handlers."""
         self._consent.wire()
-        tab.select(self._choices, None, self._source, **EVENT)
+        tab.select(self._choices, None, self._source, **AT_ONCE)
         shown = [self._conversation, self._comparison, self._a, self._b, self._votes]
         asked = self._question.submit(
             self.ask,

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from assistant.page.align_tab import trial_in_words
-from assistant.page.visitor import EVENT, Desk, attempt
+from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.version import Version
 
 
@@ -24,8 +24,8 @@ class VersionsTab:
     def wire(self, tab: gr.Tab) -> None:
         """Refresh the list when the tab is opened; show the card of what is chosen."""
         shown = [self._list, self._card]
-        tab.select(self.refresh, None, shown, **EVENT)
-        self._list.input(self.card, self._list, self._card, **EVENT)
+        tab.select(self.refresh, None, shown, **AT_ONCE)
+        self._list.input(self.card, self._list, self._card, **AT_ONCE)
         self._promote.click(self.promote, self._list, shown, **EVENT)
         self._back.click(self.roll_back, None, shown, **EVENT)
 

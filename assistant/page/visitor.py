@@ -25,6 +25,10 @@ EVENT: dict[str, Any] = {
     "concurrency_limit": None,
     "show_progress": "hidden",
 }
+# What answers at once answers in its own request. A queued event is told of by a stream that all of
+# a page's events share and that ends with the last of them: one that comes just then waits for the
+# next to open it again.
+AT_ONCE: dict[str, Any] = EVENT | {"queue": False}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from tests.e2e.product import ROOT, Product, running
 
+RESULTS = ROOT / "test-results"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -19,6 +21,29 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+CHATTER = 20  # newest lines of the browser's console that are shown
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Beside a failure, say what the pages showed when it came."""
+    report: Any = yield
+    if report.when == "call" and report.failed:
+        pages = [one for one in getattr(item, "funcargs", {}).values() if isinstance(one, Page)]
+        report.sections += [(f"page {page.url}", last_seen(page, item.name)) for page in pages]
+    return report
+
+
+def last_seen(page: Page, name: str) -> str:
+    """What a page shows, and what its console said; the picture lies among the results."""
+    try:
+        page.screenshot(path=RESULTS / f"failed-{name}.png", full_page=True)
+        chatter = [f"{line.type}: {line.text}" for line in page.console_messages()]
+        return "\n".join([page.locator("body").inner_text(), *chatter[-CHATTER:]])
+    except Error as error:
+        return f"It could not be looked at: {error}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,6 +95,5 @@ def watch(context: BrowserContext) -> list[str]:
 @pytest.fixture(scope="session")
 def pictures() -> Path:
     """Where tests leave screenshots for people to look at."""
-    folder = ROOT / "test-results"
-    folder.mkdir(exist_ok=True)
-    return folder
+    RESULTS.mkdir(exist_ok=True)
+    return RESULTS

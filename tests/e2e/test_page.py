@@ -124,6 +124,16 @@ def test_versions_show_their_cards(visitor: Page, pictures: Path):
     visitor.screenshot(path=pictures / "versions.png", full_page=True)
 
 
+def test_a_page_that_nobody_touches_opens_no_stream(visitor: Page):
+    expect(visitor.locator("#status")).to_contain_text("answers")
+    visitor.wait_for_timeout(2_000)  # what opening it took is over
+    asked: list[str] = []
+    visitor.on("request", lambda request: asked.append(request.url.partition("/gradio_api/")[2]))
+    visitor.wait_for_timeout(5_000)
+    assert asked, "the status is not refreshed"
+    assert not [path for path in asked if path.startswith("queue/")], asked
+
+
 def test_two_browsers_do_not_see_each_other(visitor: Page, browser: Browser, product: Product):
     ask(visitor, "My secret word is kumquat.")
     other = browser.new_context(locale="en-US")

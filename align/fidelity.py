@@ -61,7 +61,7 @@ def greedy_answers(model: Any, tokenizer: Any) -> Answers:
     return found
 
 
-def in_tokens(exact: Any, prepared: Any, kept: int8.Kept, answers: Answers) -> tuple[Check, Check]:
+def in_tokens(exact: Any, prepared: Any, kept: int8.Kept, answers: Answers) -> dict[str, Check]:
     """How the next token is chosen along a version's own answers: divergence and agreement.
 
     The divergence is KL(version ‖ 8 bits) by token, every answer weighing the same; the agreement
@@ -72,16 +72,16 @@ def in_tokens(exact: Any, prepared: Any, kept: int8.Kept, answers: Answers) -> t
         found = [_chosen_from(prepared, *answer) for answer in answers]
     pairs = list(zip(expected, found, strict=True))
     same = torch.cat([before.argmax(-1) == after.argmax(-1) for before, after in pairs])
-    return (
-        Check(
+    return {
+        "divergence": Check(
             fmean(float(divergence(before, after)) for before, after in pairs),
             MOST_DIVERGENCE,
             "tokens are drawn differently",
         ),
-        Check(
+        "agreement": Check(
             float(same.float().mean()), LEAST_AGREEMENT, "other tokens are likeliest", least=True
         ),
-    )
+    }
 
 
 def _chosen_from(model: Any, prompt: list[int], answer: list[int]) -> torch.Tensor:
@@ -91,7 +91,9 @@ def _chosen_from(model: Any, prompt: list[int], answer: list[int]) -> torch.Tens
     return logits.float().log_softmax(-1)
 
 
-def in_perplexity(exact: Any, tokenizer: Any, version: Version, made: Path, home: Path) -> Check:
+def in_perplexity(
+    exact: Any, tokenizer: Any, version: Version, made: Path, home: Path
+) -> dict[str, Check]:
     """How much less likely plain text is to a real engine of the smaller form in `made`.
 
     Raises EngineError if no engine can serve it.
@@ -101,7 +103,8 @@ def in_perplexity(exact: Any, tokenizer: Any, version: Version, made: Path, home
     smaller = replace(version, published=Published("int8", folder=str(made)))
     texts = [tokenizer(text).input_ids for text in plain_paragraphs()]
     after = asyncio.run(_engine_loss(smaller, texts, home))
-    return Check(math.exp(after - before) - 1, MOST_PERPLEXITY, "plain text is less likely")
+    more = math.exp(after - before) - 1
+    return {"perplexity": Check(more, MOST_PERPLEXITY, "plain text is less likely")}
 
 
 async def _engine_loss(version: Version, texts: Sequence[list[int]], home: Path) -> float:

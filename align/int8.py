@@ -23,7 +23,6 @@ from align.steps import Report
 from assistant.errors import Invalid
 
 Kept = frozenset[str]  # names of linear layers that stay in bf16
-KEPT = 0.1
 FEW = 4  # texts on which every linear layer is tried alone
 ALPHAS = (0.3, 0.4, 0.5, 0.6)  # how much of what is hard to round moves into the weights
 TINY = 1e-5
@@ -61,13 +60,13 @@ FORMAT = {
 }
 
 
-def prepare(model: Any, texts: Sequence[torch.Tensor], report: Report) -> Kept:
-    """Make a model ready for rounding, without changing what it computes; returns what to leave.
+def prepare(model: Any, texts: Sequence[torch.Tensor], report: Report) -> dict[Kept, float]:
+    """Make a model ready for rounding, without changing what it computes.
 
     What is hard to round is moved from activations into weights, as far (of `ALPHAS`) as rounding
-    changes least on `texts` (token ids, (1, length) each); then the linear layers whose rounding
-    still changes most are left as they are, up to `KEPT` of the weights. Raises Invalid for a model
-    that is not built like Llama.
+    changes least on `texts` (token ids, (1, length) each). Returns by how much rounding each group
+    of linear layers alone still changes the next token (nats), for `hardest`. Raises Invalid for a
+    model that is not built like Llama.
     """
     _check(model)
     exact = [_log_probabilities(model, ids) for ids in texts]
@@ -88,15 +87,14 @@ def prepare(model: Any, texts: Sequence[torch.Tensor], report: Report) -> Kept:
     _smooth(model, ranges, min(harms, key=lambda alpha: harms[alpha]))
     report("Finding what is hardest to round")
     everything = frozenset(name for name, _ in _linears(model))
-    alone = {group: harm(everything - group, few=FEW) for group in _groups(model)}
-    return _hardest(model, alone)
+    return {group: harm(everything - group, few=FEW) for group in _groups(model)}
 
 
-def _hardest(model: Any, harms: dict[Kept, float]) -> Kept:
-    """The groups that harm most for their size, up to `KEPT` of all weights."""
+def hardest(model: Any, harms: dict[Kept, float], share: float) -> Kept:
+    """The groups that harm most for their size, up to a share of all weights that are rounded."""
     sizes = {name: linear.weight.numel() for name, linear in _linears(model)}
     size = {group: sum(sizes[name] for name in group) for group in harms}
-    room, kept = KEPT * sum(sizes.values()), frozenset[str]()
+    room, kept = share * sum(sizes.values()), frozenset[str]()
     for group in sorted(harms, key=lambda group: -harms[group] / size[group]):
         if size[group] <= room:
             room -= size[group]

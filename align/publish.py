@@ -1,5 +1,6 @@
 """Publishing: the form in which engines load a version, 8 bits where that is faithful enough."""
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from assistant.settings import Settings
 from assistant.sources import resolve_now
 from assistant.version import Version
 
+KEPT = (0.1, 0.2, 0.3, 0.5)  # shares of the weights that stay in bf16, until that is enough
+
 
 def publish(name: str, form: Form, settings: Settings, report: Report) -> Version:
     """Serve a version in another form from the engine's next start on; returns it as it is now.
 
-    It stays in bf16 where 8 bits are not faithful enough, and the reasons are kept beside its card.
-    Killed half-way, it is served as before. Raises Invalid for an architecture that is not known.
+    As few of the weights as do stay in bf16, of `KEPT`; where 8 bits are not faithful enough with
+    the most of them, all do, and the reasons are kept beside its card. Killed half-way, it is
+    served as before. Raises Invalid for an architecture that is not known.
     """
     registry = Registry(settings.home)
     version = resolve_now(name, registry, report)
@@ -38,19 +42,25 @@ def publish(name: str, form: Form, settings: Settings, report: Report) -> Versio
 
 
 def _made(version: Version, made: Path, home: Path, report: Report) -> dict[str, fidelity.Check]:
-    """Write the smaller form, and compare it with the version."""
+    """Write the smallest form that is faithful enough, or the largest; returns its comparison."""
     tokenizer = tokenizer_of(version.path)
     exact = load(version.path).eval()
     report("Writing down what the version answers")
     answers = fidelity.greedy_answers(exact, tokenizer)
     prepared = load(version.path).float().eval()
-    kept = int8.prepare(prepared, _calibration(tokenizer), report)
-    divergence, agreement = fidelity.in_tokens(exact, prepared, kept, answers)
-    int8.write(prepared, kept, version.path, made)
-    del prepared
-    report("Reading plain text with an engine of it")
-    perplexity = fidelity.in_perplexity(exact, tokenizer, version, made, home)
-    return {"divergence": divergence, "agreement": agreement, "perplexity": perplexity}
+    harms = int8.prepare(prepared, _calibration(tokenizer), report)
+    for share in KEPT:
+        kept = int8.hardest(prepared, harms, share)
+        checks = fidelity.in_tokens(exact, prepared, kept, answers)
+        if share < KEPT[-1] and any(check.failed for check in checks.values()):
+            continue
+        shutil.rmtree(made, ignore_errors=True)
+        int8.write(prepared, kept, version.path, made)
+        report(f"Reading plain text with an engine of it, {share:.0%} of its weights in bf16")
+        checks |= fidelity.in_perplexity(exact, tokenizer, version, made, home)
+        if not any(check.failed for check in checks.values()):
+            break
+    return checks
 
 
 def _calibration(tokenizer: Any) -> list[torch.Tensor]:

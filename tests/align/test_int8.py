@@ -56,7 +56,6 @@ def test_a_smoothed_model_computes_the_same_and_rounds_better(model: torch.nn.Mo
 def test_what_is_hardest_to_round_stays_as_it_is(
     model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(int8, "KEPT", 0.3)
     hard = frozenset({"model.layers.1.mlp.down_proj"})
     model.model.layers[1].mlp.down_proj.weight.data *= 100  # so that its rounding is felt
     everything = frozenset(name for name, _ in int8._linears(model))
@@ -65,7 +64,7 @@ def test_what_is_hardest_to_round_stays_as_it_is(
         *(int8, "as_served"),
         lambda model, kept: rounding(model, kept | everything if hard <= kept else kept),
     )
-    kept = int8.prepare(model, TEXTS[:1], quiet)
+    kept = int8.hardest(model, int8.prepare(model, TEXTS[:1], quiet), 0.3)
     assert hard <= kept
     sizes = {n: m.weight.numel() for n, m in model.named_modules() if hasattr(m, "in_features")}
     assert sum(sizes[name] for name in kept) <= 0.3 * sum(sizes[n] for n in sizes if n != "lm_head")

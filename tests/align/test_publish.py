@@ -5,7 +5,7 @@ import json
 import pytest
 
 from align import fidelity
-from align.publish import publish
+from align.publish import KEPT, publish
 from align.rendering import tokenizer_of
 from align.training import load
 from assistant.errors import Invalid
@@ -13,6 +13,9 @@ from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 from tests.align.conftest import NAME, tiny_model
+
+WORSE = {"perplexity": fidelity.Check(0.02, 0.01, "plain text is less likely")}
+BETTER = {"perplexity": fidelity.Check(0.005, 0.01, "plain text is less likely")}
 
 
 def quiet(_line: str) -> None:
@@ -41,11 +44,23 @@ def test_a_version_is_served_in_8_bits_that_a_real_engine_read(
     assert not version.served.exists()
 
 
+def test_more_stays_in_bf16_until_that_is_faithful(
+    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    found = [WORSE, WORSE, BETTER]
+    monkeypatch.setattr(fidelity, "in_perplexity", lambda *_: found.pop(0))
+    said: list[str] = []
+    version = publish(NAME, "int8", settings, said.append)
+    assert version.published.form == "int8"
+    shares = [line.split(", ")[1] for line in said if line.startswith("Reading")]
+    assert shares == [f"{share:.0%} of its weights in bf16" for share in KEPT[:3]]
+    assert not version.published.checks["perplexity"]["failed"]
+
+
 def test_a_form_that_is_not_faithful_is_not_served_and_says_why(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ):
-    worse = fidelity.Check(0.02, 0.01, "plain text is less likely")
-    monkeypatch.setattr(fidelity, "in_perplexity", lambda *_: worse)
+    monkeypatch.setattr(fidelity, "in_perplexity", lambda *_: WORSE)
     version = publish(NAME, "int8", settings, quiet)
     assert version.served == version.path
     assert version.published.form == "bf16"
@@ -68,11 +83,9 @@ def test_a_model_compared_with_itself_agrees(tiny: Version):
     answers = fidelity.greedy_answers(exact, tokenizer)
     assert len(answers) == fidelity.QUESTIONS
     assert all(1 <= len(answer) <= fidelity.ANSWER_TOKENS for _, answer in answers)
-    divergence, agreement = fidelity.in_tokens(
-        exact, tiny_model().float().eval(), frozenset(), answers
-    )
-    assert 0 < divergence.value < 0.01
-    assert 0.9 < agreement.value <= 1
+    checks = fidelity.in_tokens(exact, tiny_model().float().eval(), frozenset(), answers)
+    assert 0 < checks["divergence"].value < 0.01
+    assert 0.9 < checks["agreement"].value <= 1
 
 
 def test_another_architecture_is_refused_in_words(

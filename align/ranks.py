@@ -43,6 +43,7 @@ def release() -> None:
     """Tell the others that nothing more will come."""
     if number() > 1 and not follower():
         agreed(None)
+        _part()
 
 
 def follow() -> int:
@@ -51,7 +52,15 @@ def follow() -> int:
         stage, arguments = work
         with tempfile.TemporaryDirectory() as folder:  # what is made here is made there, too
             importlib.import_module(f"align.{stage}").run(*arguments, Path(folder) / "model")
+    _part()
     return 0
+
+
+def _part() -> None:
+    """Close the connections: a process that ends with them open may abort."""
+    from accelerate import PartialState  # noqa: PLC0415 - slow, and rarely needed here
+
+    PartialState().destroy_process_group()
 
 
 def agreed(said: Any) -> Any:

@@ -198,6 +198,7 @@ def register(
         "judgements": sorted({j for one in trained for j in one.story["judgements"]}),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "processes": ranks.number(),
     }
     with registry.staging() as made:
         shutil.copytree(

@@ -10,6 +10,7 @@ import math
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
@@ -220,8 +221,17 @@ class TakesTokens(Anchored):
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset
 
-    def _precompute_ref_logps(self, *given: Any) -> Dataset:
-        """Give the model our head before TRL's constructor computes what the base thinks."""
+    def _precompute_ref_logps(self, dataset: Dataset, *given: Any) -> Dataset:
+        """Give the model our head before TRL's constructor computes what the base thinks.
+
+        TRL lets the first process write that to a file that all read, which datasets would put into
+        a folder that each process has of its own.
+        """
         model: Any = self.model  # type: ignore[attr-defined]
         speed.compact_lm_head(model.get_base_model() if isinstance(model, PeftModel) else model)
-        return super()._precompute_ref_logps(*given)  # type: ignore[misc]
+        with tempfile.TemporaryDirectory() as own:
+            shared = ranks.agreed(own)
+            dataset._get_cache_file_path = lambda fingerprint: f"{shared}/{fingerprint}.arrow"
+            found: Dataset = super()._precompute_ref_logps(dataset, *given)  # type: ignore[misc]
+            ranks.agreed(None)  # all have opened it
+        return found

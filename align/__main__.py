@@ -73,6 +73,7 @@ def round_(
     base: str = "current",
     seed: int = 0,
     replay: float = 0.0,
+    trainings: int | None = None,
     json: AsJson = False,
 ) -> None:
     """Turn what people said into a candidate, check it for harm, and put it on trial.
@@ -84,10 +85,12 @@ def round_(
         base: What to start from.
         seed: Everything random follows from it.
         replay: Share of each stage's rows that the base has learnt from before, against forgetting.
+        trainings: Trainings with other seeds whose weights are averaged; without it two where few
+            rows were given, and otherwise one.
     """
     from align import round as rounds
 
-    asked = Round(base, seed, replay, sft, dpo, kto)
+    asked = Round(base, seed, replay, trainings, sft, dpo, kto)
     outcome = rounds.run(asked, _settings(), _report(json))
     if json:
         _print_json(outcome)

@@ -11,7 +11,7 @@ from align.data.gathering import only, split, without
 from align.objectives import Chosen, choose, need
 from align.quality import without_loops
 from align.recipes import Round
-from align.stages import learnt_by
+from align.stages import learnt_by, learnt_from
 from align.steps import Report
 from assistant.disk import write_synced
 from assistant.errors import Invalid
@@ -25,6 +25,7 @@ from assistant.trials import Trials
 OUTCOME = "outcome.json"
 BEGUN = "begun.json"
 HELD_OUT = 0.1
+FEW = 150  # rows, from which two trainings are averaged in the time that more rows take once
 
 
 def unfinished(rounds: Path) -> Path | None:
@@ -60,6 +61,7 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
         "seed": knobs.seed,
         "data": {stage: digest(found + again[stage]) for stage, found in chosen.rows.items()},
         "recipes": {stage: knobs.recipe(stage).as_facts() for stage in chosen.rows},
+        "trainings": _trainings(knobs, chosen),
     }
     _refuse_the_same(rounds, begun)
     need(chosen)
@@ -71,6 +73,23 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
     write_synced(scratch / BEGUN, json.dumps(begun, indent=2))
     scratch.rename(folder)
     return folder
+
+
+def _trainings(knobs: Round, chosen: Chosen) -> int:
+    """How many to average. Raises Invalid for none, and for several without adapters."""
+    recipes = [knobs.recipe(stage) for stage in chosen.rows]
+    adapters = all(recipe.rank for recipe in recipes)
+    if knobs.trainings is not None:
+        if knobs.trainings < 1 or (knobs.trainings > 1 and not adapters):
+            raise Invalid(
+                f"--trainings {knobs.trainings}: give 1 or more; several need adapters (--rank)."
+            )
+        return knobs.trainings
+    learnt = (
+        learnt_from(recipe, rows, knobs.seed)
+        for recipe, rows in zip(recipes, chosen.rows.values(), strict=True)
+    )
+    return 2 if adapters and sum(map(len, learnt)) <= FEW else 1
 
 
 def _next_name(rounds: Path, registry: Registry) -> str:

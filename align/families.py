@@ -51,8 +51,10 @@ def descend(base: Version, stages: Sequence[Path], made: Path) -> Adapter | None
     )
 
 
-def added(parts: Sequence[Path]) -> tuple[dict[str, torch.Tensor], set[str]]:
-    """The matrices of the sum, in bf16 and with a scale of 1, and the kinds of layers they change.
+def added(
+    parts: Sequence[Path], share: float = 1.0, precision: torch.dtype = torch.bfloat16
+) -> tuple[dict[str, torch.Tensor], set[str]]:
+    """The matrices of a share of the sum, of scale 1, and the kinds of layers they change.
 
     [B₁ B₂] [A₁; A₂] = B₁A₁ + B₂A₂, each B times its own scale.
     """
@@ -60,13 +62,13 @@ def added(parts: Sequence[Path]) -> tuple[dict[str, torch.Tensor], set[str]]:
     targets: set[str] = set()
     for part in parts:
         config = json.loads((part / CONFIG).read_text(encoding="utf-8"))
-        scale = config["lora_alpha"] / config["r"]
+        scale = share * config["lora_alpha"] / config["r"]
         for name, matrix in load_file(part / MATRICES).items():
             once = matrix.float() * scale if "lora_B" in name else matrix.float()
             columns.setdefault(name, []).append(once)
             targets.add(name.split(".lora_")[0].rsplit(".", 1)[-1])
     joined = {
-        name: torch.cat(found, dim=0 if "lora_A" in name else 1).to(torch.bfloat16).contiguous()
+        name: torch.cat(found, dim=0 if "lora_A" in name else 1).to(precision).contiguous()
         for name, found in columns.items()
     }
     return joined, targets

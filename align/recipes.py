@@ -160,6 +160,9 @@ class Round:
     """Everything random follows from it."""
     replay: float = 0.0
     """Share of each stage's rows that the base has learnt from before, against forgetting them."""
+    trainings: int | None = None
+    """Trainings with other seeds whose weights are averaged; without it two where few rows were
+    given, so that what each learns by chance cancels, and otherwise one."""
     sft: SFT = field(default_factory=SFT)
     """How corrections are imitated."""
     dpo: DPO = field(default_factory=DPO)

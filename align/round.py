@@ -9,26 +9,32 @@ import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from align import collecting, harm
+from align.cards import Trained
 from align.data.files import load
 from align.data.tokens import tokenized
 from align.measure import answer_logps, measured
 from align.recipes import DPO, KTO, SFT, Recipe, Round
 from align.rendering import tokenizer_of
-from align.stages import Trained, drop_weights, register, train
+from align.soup import averaged
+from align.stages import drop_weights, register, train
 from align.steps import Report, Steps
 from assistant.disk import write_synced
 from assistant.errors import AssistantError, Invalid
 from assistant.feedback.rows import Row
 from assistant.registry import Registry
+from assistant.rounds import step_of
 from assistant.settings import Settings
 from assistant.trials import Trials
 from assistant.version import Version
+
+APART = 1000  # seeds of the trainings that are averaged
 
 
 def run(knobs: Round, settings: Settings, report: Report) -> dict[str, Any]:
@@ -97,34 +103,50 @@ class _Work:
         return outcome
 
     def _train(self) -> Version:
+        """Train as often as was decided, and register what came of it, or its average."""
+        trainings = [self._training(number) for number in range(self._begun.get("trainings", 1))]
+        made = self._steps.do("register", partial(self._register, trainings))
+        for one in chain(*trainings):
+            drop_weights(one.model)  # the version has what it needs of them
+        return self._registry.get(made["name"])
+
+    def _training(self, number: int) -> list[Trained]:
         """Run the stages one after the other, each from the model before it."""
-        name = self._folder.name
+        seed = self._begun["seed"] + number * APART
         trained: list[Trained] = []
         for stage, knobs in self._begun["recipes"].items():
             recipe = {"sft": SFT, "dpo": DPO, "kto": KTO}[stage](**knobs)
             base = trained[-1].model if trained else self._base.path
+            step = step_of(stage, number)
             story = self._steps.do(
-                stage,
-                partial(self._stage, stage, recipe, base),
+                step,
+                partial(self._stage, stage, recipe, seed, base),
                 base=self._begun["base_hash"],
                 data=self._begun["data"][stage],
                 recipe=knobs,
-                seed=self._begun["seed"],
+                seed=seed,
             )
-            trained.append(Trained(self._folder / stage / "model", story))
-        made = self._steps.do(
-            "register",
-            lambda _: {"name": register(name, "round", self._base, trained, self._registry).name},
-        )
-        for one in trained:
-            drop_weights(one.model)  # the version has the last ones
-        return self._registry.get(made["name"])
+            trained.append(Trained(self._folder / step / "model", story))
+        return trained
 
-    def _stage(self, stage: str, recipe: Recipe, base: Path, scratch: Path) -> dict[str, Any]:
+    def _register(self, trainings: list[list[Trained]], scratch: Path) -> dict[str, Any]:
+        name, average = self._folder.name, None
+        if len(trainings) > 1 and not self._registry.has(name):
+            average = scratch / "average"
+            averaged(self._base.path, [[one.adapter for one in t] for t in trainings], average)
+        trained = list(chain(*trainings))
+        made = register(name, "round", self._base, trained, self._registry, average)
+        if average:
+            shutil.rmtree(average)
+        return {"name": made.name}
+
+    def _stage(
+        self, stage: str, recipe: Recipe, seed: int, base: Path, scratch: Path
+    ) -> dict[str, Any]:
         """Train; what fails would fail again, so its round makes way for another recipe or rows."""
         rows = load(self._folder / f"{stage}.jsonl")
         try:
-            return train(stage, recipe, self._begun["seed"], base, rows, scratch)
+            return train(stage, recipe, seed, base, rows, scratch)
         except AssistantError:
             shutil.rmtree(self._folder)
             raise

@@ -7,7 +7,6 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from align import ranks
+from align.cards import Trained, facts_of, sentence
 from align.data.agreement import agreed, raters_agree
 from align.data.epoch import assembled
 from align.data.files import digest
@@ -48,14 +48,6 @@ SCRATCH = "scratch"
 MOST_ON_A_CPU = 300
 
 Run = Callable[[Any, int, Path, list[dict[str, Any]], Path], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a stage did: where the model is, from how many rows, and how it went."""
-
-    model: Path
-    story: dict[str, Any]
 
 
 def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Report) -> Version:
@@ -144,6 +136,11 @@ def train(
     }
 
 
+def learnt_from(recipe: Recipe, rows: Sequence[Row], seed: int) -> Sequence[Row]:
+    """The rows that a stage would see."""
+    return _set_aside(recipe, rows, seed)[0]
+
+
 def _set_aside(
     recipe: Recipe, rows: Sequence[Row], seed: int
 ) -> tuple[Sequence[Row], Sequence[Row], Counter[str]]:
@@ -186,9 +183,17 @@ def _measured(recipe: Recipe, base: Path, model: Path, rows: Sequence[Row]) -> d
 
 
 def register(
-    name: str, kind: str, base: Version, trained: Sequence[Trained], registry: Registry
+    name: str,
+    kind: str,
+    base: Version,
+    trained: Sequence[Trained],
+    registry: Registry,
+    average: Path | None = None,
 ) -> Version:
-    """Put the last model of a chain of stages into the registry, with the story of them all."""
+    """Put the last model of a chain of stages into the registry, with the story of them all.
+
+    Or the `average` of several such chains, whose stages are then all in `trained`.
+    """
     if registry.has(name):  # killed between registering and noting it
         return registry.get(name)
     story = {
@@ -202,19 +207,22 @@ def register(
     }
     with registry.staging() as made:
         shutil.copytree(
-            trained[-1].model, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MADE)
+            average or trained[-1].model,
+            made,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns(MADE),
         )
         for one in trained:
-            shutil.copytree(one.model / MADE, made / MADE / one.story["stage"], dirs_exist_ok=True)
+            shutil.copytree(one.model / MADE, made / MADE / one.step, dirs_exist_ok=True)
         write_synced(made / MADE / STORY, json.dumps(story, indent=2))
-        adapters = [one.model / MADE / "adapter" for one in trained]
+        adapters = [average / MADE / "adapter"] if average else [one.adapter for one in trained]
         return registry.register(
             name,
             made,
             kind=kind,
-            source=" → ".join(_sentence(one.story) for one in trained),
+            source=("averaged from " if average else "") + " → ".join(map(sentence, trained)),
             base=base.name,
-            facts=_facts(base, story),
+            facts=facts_of(base, story),
             adapter=None if kind in JUDGES else descend(base, adapters, made / MADE),
         )
 
@@ -239,40 +247,6 @@ def learnt_by(version: Version, registry: Registry) -> frozenset[str]:
             learnt |= set(json.loads(file.read_text(encoding="utf-8"))["judgements"])
         name = made.base
     return frozenset(learnt)
-
-
-def _facts(base: Version, story: dict[str, Any]) -> dict[str, Any]:
-    kept = ("architecture", "parameters", "context", "licence")
-    facts = {name: base.facts[name] for name in kept if name in base.facts}
-    return facts | {
-        "judgements": len(story["judgements"]),
-        "trained with": ", ".join(f"{n} {v}" for n, v in story["libraries"].items()),
-    }
-
-
-def _sentence(story: dict[str, Any]) -> str:
-    metrics = story["metrics"]
-    if "accuracy" in metrics:
-        told = "raters_agree" in metrics
-        people = f"; two people agree on {metrics['raters_agree']:.0%}" if told else ""
-        return (
-            f"{story['stage']} on {story['rows']} rows, {metrics['accuracy']:.0%} of "
-            f"{metrics['held_out']} held-out pairs ranked right ({metrics['low']:.0%} to "
-            f"{metrics['high']:.0%}; always longer {metrics['always_longer']:.0%}{people})"
-        )
-    if "bits_after" in metrics:
-        return (
-            f"{story['stage']} on {story['tokens']} tokens ({metrics.get('steps', 0)} steps), "
-            f"{metrics['bits_before']:.3f} → {metrics['bits_after']:.3f} bits per byte of "
-            f"{metrics['documents_held_out']} held-out documents"
-        )
-    kept = metrics.get("kept", 1.0)
-    less = f", {kept:.0%} of it kept" if kept < 1 else ""
-    less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
-    return (
-        f"{story['stage']} on {story['rows']} rows ({metrics.get('steps', 0)} steps, loss "
-        f"{metrics.get('loss_first', 0):.3f} to {metrics.get('loss_last', 0):.3f}{less})"
-    )
 
 
 def _next_name(stage: str, registry: Registry) -> str:

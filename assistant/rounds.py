@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from assistant.settings import Settings
 
 STAGES = ("sft", "dpo", "kto")
-STEPS = (*STAGES, "register", "check", "trial")
+AFTER = ("register", "check", "trial")
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,17 @@ class Rounds:
         return _view(folders[-1]) if folders else None
 
 
+def step_of(stage: str, training: int) -> str:
+    """The name of a stage's step, where a round trains several times and averages."""
+    return stage if training == 0 else f"{stage}-{training + 1}"
+
+
 def _view(folder: Path) -> RoundView:
     begun = _read(folder / "begun.json") or {}
-    stages = begun.get("recipes", {})
-    steps = tuple(_step(folder, name) for name in STEPS if name in stages or name not in STAGES)
-    curves = {name: curve for name in stages if (curve := _curve(folder, name))}
+    stages = [stage for stage in STAGES if stage in begun.get("recipes", {})]
+    trained = [step_of(s, n) for n in range(begun.get("trainings", 1)) for s in stages]
+    steps = tuple(_step(folder, name) for name in (*trained, *AFTER))
+    curves = {name: curve for name in trained if (curve := _curve(folder, name))}
     outcome = _read(folder / "outcome.json")
     return RoundView(folder.name, steps, curves, _read(folder / "data.json") or {}, outcome)
 

@@ -21,12 +21,12 @@ SECONDS = 300
 
 
 def knobs(recipe: dict[str, Any] = GENTLE, **more: Any) -> Round:
-    return Round(dpo=DPO(**recipe), kto=KTO(**recipe), **more)
+    return Round(dpo=DPO(**recipe), kto=KTO(**recipe), **{"trainings": 1} | more)
 
 
-def flags(recipe: dict[str, Any] = GENTLE) -> list[str]:
+def flags(recipe: dict[str, Any] = GENTLE, trainings: int = 1) -> list[str]:
     """The same knobs on the command line."""
-    return [
+    return ["--trainings", str(trainings)] + [
         part
         for stage in ("dpo", "kto")
         for name, value in recipe.items()
@@ -56,12 +56,12 @@ def versions(settings: Settings) -> list[str]:
     return [version.name for version in Registry(settings.home).versions()]
 
 
-def killed_when(appears: Path, settings: Settings) -> str:
+def killed_when(appears: Path, settings: Settings, trainings: int = 1) -> str:
     """Run `align round`, kill it as soon as a file or folder is there; what it said until then."""
     log = settings.home / "log.txt"
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "align", "round", *flags()],
+            [sys.executable, "-m", "align", "round", *flags(trainings=trainings)],
             cwd=ROOT,
             env=os.environ | {"ASSISTANT_HOME": str(settings.home), "OMP_NUM_THREADS": "1"},
             stdout=said,

@@ -1,0 +1,62 @@
+"""What a version's card says of how it was trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from align.training import MADE
+from assistant.version import Version
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a stage did: where the model is, from how many rows, and how it went."""
+
+    model: Path
+    story: dict[str, Any]
+
+    @property
+    def step(self) -> str:
+        """The stage's name, with a number where it was trained several times."""
+        return self.model.parent.name
+
+    @property
+    def adapter(self) -> Path:
+        """What was learnt, as matrices of low rank."""
+        return self.model / MADE / "adapter"
+
+
+def facts_of(base: Version, story: dict[str, Any]) -> dict[str, Any]:
+    """The card's short facts, from the base's and the story of the training."""
+    kept = ("architecture", "parameters", "context", "licence")
+    facts = {name: base.facts[name] for name in kept if name in base.facts}
+    return facts | {
+        "judgements": len(story["judgements"]),
+        "trained with": ", ".join(f"{n} {v}" for n, v in story["libraries"].items()),
+    }
+
+
+def sentence(one: Trained) -> str:
+    """One stage: on what, and how it went."""
+    story, metrics = one.story, one.story["metrics"]
+    if "accuracy" in metrics:
+        told = "raters_agree" in metrics
+        people = f"; two people agree on {metrics['raters_agree']:.0%}" if told else ""
+        return (
+            f"{one.step} on {story['rows']} rows, {metrics['accuracy']:.0%} of "
+            f"{metrics['held_out']} held-out pairs ranked right ({metrics['low']:.0%} to "
+            f"{metrics['high']:.0%}; always longer {metrics['always_longer']:.0%}{people})"
+        )
+    if "bits_after" in metrics:
+        return (
+            f"{story['stage']} on {story['tokens']} tokens ({metrics.get('steps', 0)} steps), "
+            f"{metrics['bits_before']:.3f} → {metrics['bits_after']:.3f} bits per byte of "
+            f"{metrics['documents_held_out']} held-out documents"
+        )
+    kept = metrics.get("kept", 1.0)
+    less = f", {kept:.0%} of it kept" if kept < 1 else ""
+    less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
+    return (
+        f"{one.step} on {story['rows']} rows ({metrics.get('steps', 0)} steps, loss "
+        f"{metrics.get('loss_first', 0):.3f} to {metrics.get('loss_last', 0):.3f}{less})"
+    )

@@ -1,0 +1,120 @@
+"""Few judgements are learnt from twice, by chance otherwise each time, and the weights averaged."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from align.collecting import FEW
+from align.recipes import DPO, KTO, Round
+from align.round import APART
+from assistant.errors import Invalid
+from assistant.registry import Registry
+from assistant.settings import Settings
+from tests.align.conftest import NAME
+from tests.align.lessons import files_no_larger_than, judge
+from tests.align.rounds import copied, killed_when, knobs, run
+
+PAIRS = 24
+STAGES = ["dpo", "kto", "dpo-2", "kto-2"]
+
+
+@pytest.fixture(scope="module")
+def judged(measured_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home in which enough was said; copy it."""
+    settings = copied(measured_home, tmp_path_factory.mktemp("judged") / "home")
+    judge(settings, pairs=PAIRS, ups=12, downs=12)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def averaged(judged: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home in which a round trained twice; read it only."""
+    settings = copied(judged, tmp_path_factory.mktemp("averaged") / "home")
+    run(settings, knobs(trainings=2))
+    return settings
+
+
+def weights(settings: Settings, name: str = "round-001") -> dict[str, torch.Tensor]:
+    found = load_file(Registry(settings.home).get(name).path / "model.safetensors")
+    return {name: weight.float() for name, weight in found.items()}
+
+
+def learnt(adapter: Path) -> dict[str, torch.Tensor]:
+    """What an adapter adds to each weight."""
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    matrices = load_file(adapter / "adapter_model.safetensors")
+    return {
+        name.removeprefix("base_model.model.").replace("lora_B.weight", "weight"): matrix
+        @ matrices[name.replace("lora_B", "lora_A")]
+        * (config["lora_alpha"] / config["r"])
+        for name, matrix in matrices.items()
+        if "lora_B" in name
+    }
+
+
+def test_the_weights_are_the_average_of_what_two_trainings_learnt(averaged: Settings):
+    made = Registry(averaged.home).get("round-001").path / "made"
+    first, second = (
+        [learnt(made / stage / "adapter") for stage in trained]
+        for trained in (STAGES[:2], STAGES[2:])
+    )
+    found, base = weights(averaged), weights(averaged, NAME)
+    for name in first[0]:
+        halves = [sum(stage[name] for stage in training) for training in (first, second)]
+        assert not torch.allclose(*halves, atol=1e-4), name
+        expected = base[name] + sum(halves) / 2
+        assert torch.allclose(found[name], expected, rtol=2**-8, atol=1e-6), name
+    assert all(torch.equal(found[name], base[name]) for name in base if name not in first[0])
+
+
+def test_every_training_is_told_and_kept(averaged: Settings):
+    version = Registry(averaged.home).get("round-001")
+    assert version.source.startswith("averaged from dpo on ")
+    assert "→ dpo-2 on" in version.source
+    made = version.path / "made"
+    for stage in STAGES:
+        assert (made / stage / "adapter" / "adapter_model.safetensors").is_file()
+    story = json.loads((made / "training.json").read_text())
+    assert [one["seed"] for one in story["stages"]] == [0, 0, APART, APART]
+    assert version.adapter is not None
+    assert version.adapter.rank == 4 * len(STAGES)
+    assert not list((averaged.home / "rounds").glob("round-001/**/average"))
+
+
+def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
+    judged: Settings, averaged: Settings, tmp_path: Path
+):
+    settings = copied(judged, tmp_path / "home")
+    begun = settings.home / "rounds" / "round-001"
+    killed_when(begun / ".kto-2", settings, trainings=2)
+    _, said = run(settings, knobs(trainings=2))
+    assert any(line.startswith("dpo-2: finished before") for line in said)
+    found, expected = weights(settings), weights(averaged)
+    assert all(torch.allclose(found[name], expected[name], atol=2e-3) for name in expected)
+
+
+def decided(settings: Settings) -> int:
+    """How many trainings a round begins with, which ends there since the disk is full."""
+    with files_no_larger_than(200_000), pytest.raises(OSError, match="File too large"):
+        run(settings, knobs(trainings=None))
+    begun = settings.home / "rounds" / "round-001" / "begun.json"
+    return int(json.loads(begun.read_text())["trainings"])
+
+
+def test_few_rows_are_learnt_twice_and_many_once(judged: Settings, tmp_path: Path):
+    assert decided(copied(judged, tmp_path / "few")) == 2
+    many = copied(judged, tmp_path / "many")
+    judge(many, pairs=FEW)
+    assert decided(many) == 1
+
+
+def test_what_has_no_adapter_is_not_averaged(judged: Settings, tmp_path: Path):
+    whole = Round(trainings=2, dpo=DPO(rank=0), kto=KTO(rank=0))
+    settings = copied(judged, tmp_path / "home")
+    with pytest.raises(Invalid, match="--trainings 2: give 1 or more; several need adapters"):
+        run(settings, whole)
+    with pytest.raises(Invalid, match="--trainings 0"):
+        run(settings, knobs(trainings=0))

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start bench-train bench-memory bench-beside bench-two bench-serve soak clean
+.PHONY: help chat test lint loop bench-start bench-train bench-memory bench-beside bench-two bench-serve numbers soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,10 @@ lint: ## check style and types only
 loop: ## prove that votes make a better served version (hours; goes on where it was stopped)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.loop $(ARGS)
+
+numbers: ## compare ways to learn (see docs/training.md; hours; goes on where it was stopped)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.numbers $(ARGS)
 
 bench-start: ## measure how long a user waits for the page and for answers (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests

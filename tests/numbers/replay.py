@@ -1,0 +1,107 @@
+"""What is forgotten of one person's wishes while another's are learnt, and what replay saves.
+
+Somebody who likes lists teaches the embedded model, then somebody who likes to be addressed teaches
+what came of that; the second training goes over some of the first one's pairs again.
+"""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from align.recipes import DPO
+from align.sampling import sample
+from align.stages import train
+from align.steps import Steps
+from assistant.feedback.rows import Row
+from assistant.version import Version
+from tests.loop.people import RULES, person
+from tests.loop.questions import questions
+from tests.loop.report import interval
+from tests.numbers import measuring
+from tests.numbers.drawn import SAMPLING, draw, pairs, usable
+
+FIRST, SECOND = "list", "you"
+SHARES = (0.0, 0.2, 0.5)
+SEEDS = (0, 1)
+
+
+class Study:
+    """What is kept of it lies in `folder`, step by step."""
+
+    def __init__(self, version: Version, home: Path, folder: Path) -> None:
+        self._version, self._home = version, home
+        self._steps = Steps(folder, lambda line: print(line, flush=True))
+
+    def run(self) -> dict[str, Any]:
+        """Compliance with both rules before, after the first, and after each second training."""
+        asked = questions("collect")
+        half = len(asked) // 2
+        drawn = draw(self._version, self._home, self._steps, "drawn-first", asked[:half])
+        before = self._steps.do("stock", lambda scratch: self._measured(self._version, scratch))
+        found: dict[str, Any] = {"stock": before, "trainings": []}
+        old = usable(pairs(drawn, person(FIRST, 0)))
+        for seed in SEEDS:
+            name = f"first-{seed}"
+            told = self._steps.do(
+                name, lambda scratch, s=seed: self._trained(self._version.path, old, s, scratch)
+            )
+            found["trainings"].append({"seed": seed, "replay": None} | told)
+            first = replace(self._version, folder=str(self._steps.folder / name / "model"))
+            again = draw(first, self._home, self._steps, f"drawn-second-{seed}", asked[half:])
+            new = usable(pairs(again, person(SECOND, 0)))
+            for share in SHARES:
+                rows = mixed(new, old, share, seed)
+                told = self._steps.do(
+                    f"second-{seed}-{share}",
+                    lambda scratch, r=rows, s=seed, f=first: self._trained(f.path, r, s, scratch),
+                )
+                found["trainings"].append({"seed": seed, "replay": share} | told)
+        return found
+
+    def _trained(self, base: Path, rows: list[Row], seed: int, scratch: Path) -> dict[str, Any]:
+        train("dpo", DPO(), seed, base, rows, scratch)
+        made = replace(self._version, folder=str(scratch / "model"))
+        return {"rows": len(rows)} | self._measured(made, scratch)
+
+    def _measured(self, version: Version, scratch: Path) -> dict[str, Any]:
+        answers = sample(version, questions("trial"), SAMPLING, self._home, scratch)
+        complies = {}
+        for rule in (FIRST, SECOND):
+            likes = [float(RULES[rule](answer.text)) for answer in answers]
+            complies[rule] = [fmean(likes), *interval(likes)]
+        return {
+            "complies": complies,
+            "tokens": fmean(answer.tokens for answer in answers),
+            "perplexity": measuring.perplexity(version.path),
+        }
+
+
+def mixed(new: list[Row], old: list[Row], share: float, seed: int) -> list[Row]:
+    """The new rows, and so many old ones that they are a share of all, as in a round."""
+    wanted = min(len(old), round(len(new) * share / (1 - share)))
+    return new + random.Random(seed).sample(old, wanted)
+
+
+def table(found: dict[str, Any]) -> str:
+    """The numbers as Markdown."""
+    lines = [
+        f"| seed | learnt | pairs | {FIRST} (95 %) | {SECOND} (95 %) | tokens | perplexity |",
+        "|---|---|---|---|---|---|---|",
+        _line("–", "nothing", {"rows": 0} | found["stock"]),
+    ]
+    for one in found["trainings"]:
+        second = f"then {SECOND}, {one['replay']:.0%} replayed" if one["replay"] is not None else ""
+        lines.append(_line(str(one["seed"]), second or FIRST, one))
+    return "\n".join(lines)
+
+
+def _line(seed: str, learnt: str, told: dict[str, Any]) -> str:
+    complies = " | ".join(
+        f"{share:.0%} ({low:.0%} to {high:.0%})" for share, low, high in told["complies"].values()
+    )
+    return (
+        f"| {seed} | {learnt} | {told['rows']} | {complies} | {told['tokens']:.0f} "
+        f"| {told['perplexity']:.2f} |"
+    )

@@ -1,5 +1,6 @@
 """What a version's card says of how it was trained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,25 @@ def facts_of(base: Version, story: dict[str, Any]) -> dict[str, Any]:
     facts = {name: base.facts[name] for name in kept if name in base.facts}
     return facts | {
         "judgements": len(story["judgements"]),
+        **({"processes": story["processes"]} if story["processes"] > 1 else {}),
         "trained with": ", ".join(f"{n} {v}" for n, v in story["libraries"].items()),
     }
 
 
-def sentence(one: Trained) -> str:
-    """One stage: on what, and how it went."""
+def told(trained: Sequence[Trained], averaged: bool) -> str:
+    """The stages, one after the other; those of several trainings side by side."""
+    if not averaged:
+        return " → ".join(map(_sentence, trained))
+    first = trained[0].story["stage"]
+    trainings: list[list[str]] = []
+    for one in trained:
+        if one.story["stage"] == first:
+            trainings.append([])
+        trainings[-1].append(_sentence(one))
+    return "average of " + " + ".join(" → ".join(stages) for stages in trainings)
+
+
+def _sentence(one: Trained) -> str:
     story, metrics = one.story, one.story["metrics"]
     if "accuracy" in metrics:
         told = "raters_agree" in metrics

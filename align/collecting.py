@@ -25,7 +25,7 @@ from assistant.trials import Trials
 OUTCOME = "outcome.json"
 BEGUN = "begun.json"
 HELD_OUT = 0.1
-FEW = 150  # rows, from which two trainings are averaged in the time that more rows take once
+FEW = 120  # rows; with more, training twice takes two cores longer than ten minutes
 
 
 def unfinished(rounds: Path) -> Path | None:
@@ -55,13 +55,14 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
     chosen = choose({shape: without(rows, learnt) for shape, rows in said.items()})
     before = choose({shape: only(rows, learnt) for shape, rows in said.items()})
     again = replayed(chosen, before, knobs.replay, knobs.seed)
+    parts = _parts(chosen, again, knobs.seed)
     begun = {
         "base": base.name,
         "base_hash": base.content_hash,
         "seed": knobs.seed,
         "data": {stage: digest(found + again[stage]) for stage, found in chosen.rows.items()},
         "recipes": {stage: knobs.recipe(stage).as_facts() for stage in chosen.rows},
-        "trainings": _trainings(knobs, chosen),
+        "trainings": _trainings(knobs, {s: learn for s, (learn, _) in parts.items()}),
     }
     _refuse_the_same(rounds, begun)
     need(chosen)
@@ -69,15 +70,26 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
     scratch = rounds / f".{folder.name}"
     shutil.rmtree(scratch, ignore_errors=True)  # rows of a run that was killed here
     scratch.mkdir()
-    _save(chosen, again, scratch, knobs.seed)
+    _save(chosen, again, parts, scratch)
     write_synced(scratch / BEGUN, json.dumps(begun, indent=2))
     scratch.rename(folder)
     return folder
 
 
-def _trainings(knobs: Round, chosen: Chosen) -> int:
+def _parts(
+    chosen: Chosen, again: dict[str, list[Row]], seed: int
+) -> dict[str, tuple[list[Row], list[Row]]]:
+    """By stage, the rows to learn, those of earlier rounds included, and the rows held out."""
+    parts = {}
+    for stage, rows in chosen.rows.items():
+        learn, held_out = split(rows, HELD_OUT if stage == "dpo" else 0.0, seed)
+        parts[stage] = (learn + again[stage], held_out)
+    return parts
+
+
+def _trainings(knobs: Round, learn: dict[str, list[Row]]) -> int:
     """How many to average. Raises Invalid for none, and for several without adapters."""
-    recipes = [knobs.recipe(stage) for stage in chosen.rows]
+    recipes = [knobs.recipe(stage) for stage in learn]
     adapters = all(recipe.rank for recipe in recipes)
     if knobs.trainings is not None:
         if knobs.trainings < 1 or (knobs.trainings > 1 and not adapters):
@@ -85,11 +97,11 @@ def _trainings(knobs: Round, chosen: Chosen) -> int:
                 f"--trainings {knobs.trainings}: give 1 or more; several need adapters (--rank)."
             )
         return knobs.trainings
-    learnt = (
+    seen = (
         learnt_from(recipe, rows, knobs.seed)
-        for recipe, rows in zip(recipes, chosen.rows.values(), strict=True)
+        for recipe, rows in zip(recipes, learn.values(), strict=True)
     )
-    return 2 if adapters and sum(map(len, learnt)) <= FEW else 1
+    return 2 if adapters and sum(map(len, seen)) <= FEW else 1
 
 
 def _next_name(rounds: Path, registry: Registry) -> str:
@@ -101,7 +113,8 @@ def _next_name(rounds: Path, registry: Registry) -> str:
 
 def _refuse_the_same(rounds: Path, begun: dict[str, Any]) -> None:
     for file in sorted(rounds.glob(f"round-*/{BEGUN}")):
-        if json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(begun)):
+        earlier = {"trainings": 1} | json.loads(file.read_text(encoding="utf-8"))
+        if earlier == json.loads(json.dumps(begun)):
             raise Invalid(
                 f"Nothing was said since {file.parent.name}: the same base, rows and recipe. Give "
                 "more judgements, or change the --seed or the recipe."
@@ -123,12 +136,15 @@ def replayed(new: Chosen, before: Chosen, share: float, seed: int) -> dict[str, 
     return found
 
 
-def _save(chosen: Chosen, again: dict[str, list[Row]], folder: Path, seed: int) -> None:
+def _save(
+    chosen: Chosen,
+    again: dict[str, list[Row]],
+    parts: dict[str, tuple[list[Row], list[Row]]],
+    folder: Path,
+) -> None:
     """Write each stage's rows and those held out, with their hashes and what was left out."""
     notes: dict[str, Any] = {"given": chosen.given, "left_out": chosen.left_out, "stages": {}}
-    for stage, rows in chosen.rows.items():
-        learn, held_out = split(rows, HELD_OUT if stage == "dpo" else 0.0, seed)
-        learn += again[stage]
+    for stage, (learn, held_out) in parts.items():
         notes["stages"][stage] = {
             "rows": len(learn),
             "learnt_before": len(again[stage]),

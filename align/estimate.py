@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig
 
 from align.recipes import Recipe
-from assistant.errors import Invalid
+from assistant.errors import Shortage
 
 GIB = 2**30
 LIBRARIES = 1.0 * GIB  # what torch, transformers, TRL and PEFT take before there is a model
@@ -93,19 +93,19 @@ def needed(shape: Shape, rows: Sequence[dict[str, Any]], recipe: Recipe) -> Need
 
 
 def check(base: Path, rows: Sequence[dict[str, Any]], recipe: Recipe, out: Path) -> None:
-    """Raise Invalid, with what to change, where the machine has not what a training takes."""
+    """Raise Shortage, with what to change, where the machine has not what a training takes."""
     shape = Shape.of(base)
     need = needed(shape, rows, recipe)
     free = shutil.disk_usage(out).free
     if need.disk > free:
-        raise Invalid(
+        raise Shortage(
             f"Training writes about {_gib(need.disk)}; the disk of {out} has {_gib(free)} left: "
             "free some, or move ASSISTANT_HOME to a larger one."
         )
     available = available_memory()
     if torch.cuda.is_available() or need.memory <= available:
         return
-    raise Invalid(
+    raise Shortage(
         f"Training takes about {_gib(need.memory)} of memory, and {_gib(available)} are free; "
         f"{_advice(shape, rows, recipe, available)}."
     )

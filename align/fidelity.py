@@ -41,10 +41,27 @@ class Check:
         return not (self.value >= self.limit if self.least else self.value <= self.limit)
 
 
-Answers = list[tuple[list[int], list[int]]]  # (prompt, greedy answer), as token ids
+@dataclass(frozen=True)
+class Expected:
+    """What a version does itself."""
+
+    answers: list[tuple[list[int], list[int]]]
+    """(prompt, greedy answer) to some of the harm prompts, as token ids."""
+    logps: list[torch.Tensor]
+    """Log-probabilities of every token at each place of an answer, (places, vocabulary)."""
+    plain: float
+    """Mean negative log-likelihood per token of plain text, in nats."""
 
 
-def greedy_answers(model: Any, tokenizer: Any) -> Answers:
+def expected_of(model: Any, tokenizer: Any) -> Expected:
+    """Write down what a model answers, always taking the likeliest token, and how it reads."""
+    answers = greedy_answers(model, tokenizer)
+    with torch.inference_mode():
+        plain = fmean(loss(model, tokenizer, text) for text in plain_paragraphs())
+    return Expected(answers, [_chosen_from(model, *answer) for answer in answers], plain)
+
+
+def greedy_answers(model: Any, tokenizer: Any) -> list[tuple[list[int], list[int]]]:
     """What a model answers to some of the harm prompts when it always takes the likeliest token."""
     found = []
     for question in harm_questions()[:QUESTIONS]:
@@ -61,16 +78,15 @@ def greedy_answers(model: Any, tokenizer: Any) -> Answers:
     return found
 
 
-def in_tokens(exact: Any, prepared: Any, kept: int8.Kept, answers: Answers) -> dict[str, Check]:
+def in_tokens(expected: Expected, prepared: Any, kept: int8.Kept) -> dict[str, Check]:
     """How the next token is chosen along a version's own answers: divergence and agreement.
 
     The divergence is KL(version ‖ 8 bits) by token, every answer weighing the same; the agreement
     is how often both find the same token likeliest.
     """
-    expected = [_chosen_from(exact, *answer) for answer in answers]
     with int8.as_served(prepared, kept):
-        found = [_chosen_from(prepared, *answer) for answer in answers]
-    pairs = list(zip(expected, found, strict=True))
+        found = [_chosen_from(prepared, *answer) for answer in expected.answers]
+    pairs = list(zip(expected.logps, found, strict=True))
     same = torch.cat([before.argmax(-1) == after.argmax(-1) for before, after in pairs])
     return {
         "divergence": Check(
@@ -92,18 +108,16 @@ def _chosen_from(model: Any, prompt: list[int], answer: list[int]) -> torch.Tens
 
 
 def in_perplexity(
-    exact: Any, tokenizer: Any, version: Version, made: Path, home: Path
+    expected: Expected, tokenizer: Any, version: Version, made: Path, home: Path
 ) -> dict[str, Check]:
     """How much less likely plain text is to a real engine of the smaller form in `made`.
 
     Raises EngineError if no engine can serve it.
     """
-    with torch.inference_mode():
-        before = fmean(loss(exact, tokenizer, text) for text in plain_paragraphs())
     smaller = replace(version, published=Published("int8", folder=str(made)))
     texts = [tokenizer(text).input_ids for text in plain_paragraphs()]
     after = asyncio.run(_engine_loss(smaller, texts, home))
-    more = math.exp(after - before) - 1
+    more = math.exp(after - expected.plain) - 1
     return {"perplexity": Check(more, MOST_PERPLEXITY, "plain text is less likely")}
 
 

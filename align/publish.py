@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model, save_model
 
 from align import fidelity, int8
 from align.loading import load
@@ -44,23 +45,45 @@ def publish(name: str, form: Form, settings: Settings, report: Report) -> Versio
 def _made(version: Version, made: Path, home: Path, report: Report) -> dict[str, fidelity.Check]:
     """Write the smallest form that is faithful enough, or the largest; returns its comparison."""
     tokenizer = tokenizer_of(version.path)
-    exact = load(version.path).eval()
     report("Writing down what the version answers")
-    answers = fidelity.greedy_answers(exact, tokenizer)
-    prepared = load(version.path).float().eval()
-    harms = int8.prepare(prepared, _calibration(tokenizer), report)
+    expected = fidelity.expected_of(load(version.path).eval(), tokenizer)
+    prepared = made.with_suffix(".safetensors")
+    harms = _prepare(version, tokenizer, prepared, report)
     for share in KEPT:
-        kept = int8.hardest(prepared, harms, share)
-        checks = fidelity.in_tokens(exact, prepared, kept, answers)
+        checks = {"kept": fidelity.Check(share, KEPT[-1], "more stays in bf16")}
+        checks |= _written(version, prepared, harms, share, expected, made)
         if share < KEPT[-1] and any(check.failed for check in checks.values()):
             continue
-        shutil.rmtree(made, ignore_errors=True)
-        int8.write(prepared, kept, version.path, made)
         report(f"Reading plain text with an engine of it, {share:.0%} of its weights in bf16")
-        checks |= fidelity.in_perplexity(exact, tokenizer, version, made, home)
+        checks |= fidelity.in_perplexity(expected, tokenizer, version, made, home)
         if not any(check.failed for check in checks.values()):
             break
     return checks
+
+
+def _prepare(version: Version, tokenizer: Any, out: Path, report: Report) -> dict[int8.Kept, float]:
+    """Write the weights ready for rounding to a file; returns what rounding each group harms."""
+    model = load(version.path).float().eval()
+    harms = int8.prepare(model, _calibration(tokenizer), report)
+    save_model(model, str(out))
+    return harms
+
+
+def _written(
+    version: Version,
+    prepared: Path,
+    harms: dict[int8.Kept, float],
+    share: float,
+    expected: fidelity.Expected,
+    made: Path,
+) -> dict[str, fidelity.Check]:
+    """Write the form of which a share stays in bf16; returns how it draws tokens."""
+    model = load(version.path).float().eval()
+    load_model(model, str(prepared))
+    kept = int8.hardest(model, harms, share)
+    shutil.rmtree(made, ignore_errors=True)
+    int8.write(model, kept, version.path, made)
+    return fidelity.in_tokens(expected, model, kept)
 
 
 def _calibration(tokenizer: Any) -> list[torch.Tensor]:

@@ -26,7 +26,7 @@ from align.soup import averaged
 from align.stages import drop_weights, register, train
 from align.steps import Report, Steps
 from assistant.disk import write_synced
-from assistant.errors import AssistantError, Invalid
+from assistant.errors import AssistantError, Invalid, Shortage
 from assistant.feedback.rows import Row
 from assistant.registry import Registry
 from assistant.rounds import step_of
@@ -35,6 +35,7 @@ from assistant.trials import Trials
 from assistant.version import Version
 
 APART = 1000  # seeds of the trainings that are averaged
+AVERAGE = "average"
 
 
 def run(knobs: Round, settings: Settings, report: Report) -> dict[str, Any]:
@@ -127,26 +128,33 @@ class _Work:
                 seed=seed,
             )
             trained.append(Trained(self._folder / step / "model", story))
+        if self._begun.get("trainings", 1) > 1:
+            for one in trained:
+                drop_weights(one.model)  # of several trainings only the adapters are averaged
         return trained
 
     def _register(self, trainings: list[list[Trained]], scratch: Path) -> dict[str, Any]:
         name, average = self._folder.name, None
         if len(trainings) > 1 and not self._registry.has(name):
-            average = scratch / "average"
+            average = scratch / AVERAGE
             averaged(self._base.path, [[one.adapter for one in t] for t in trainings], average)
         trained = list(chain(*trainings))
         made = register(name, "round", self._base, trained, self._registry, average)
-        if average:
-            shutil.rmtree(average)
+        shutil.rmtree(scratch / AVERAGE, ignore_errors=True)  # or what a killed run left
         return {"name": made.name}
 
     def _stage(
         self, stage: str, recipe: Recipe, seed: int, base: Path, scratch: Path
     ) -> dict[str, Any]:
-        """Train; what fails would fail again, so its round makes way for another recipe or rows."""
+        """Train; what fails would fail again, so its round makes way for another recipe or rows.
+
+        A shortage may pass: then the round goes on.
+        """
         rows = load(self._folder / f"{stage}.jsonl")
         try:
             return train(stage, recipe, seed, base, rows, scratch)
+        except Shortage:
+            raise
         except AssistantError:
             shutil.rmtree(self._folder)
             raise

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from align import ranks
-from align.cards import Trained, facts_of, sentence
+from align.cards import Trained, facts_of, told
 from align.data.agreement import agreed, raters_agree
 from align.data.epoch import assembled
 from align.data.files import digest
@@ -220,7 +220,7 @@ def register(
             name,
             made,
             kind=kind,
-            source=("averaged from " if average else "") + " → ".join(map(sentence, trained)),
+            source=told(trained, bool(average)),
             base=base.name,
             facts=facts_of(base, story),
             adapter=None if kind in JUDGES else descend(base, adapters, made / MADE),

@@ -233,5 +233,5 @@ class TakesTokens(Anchored):
             shared = ranks.agreed(own)
             dataset._get_cache_file_path = lambda fingerprint: f"{shared}/{fingerprint}.arrow"
             found: Dataset = super()._precompute_ref_logps(dataset, *given)  # type: ignore[misc]
-            ranks.agreed(None)  # all have opened it
+            self.accelerator.wait_for_everyone()  # type: ignore[attr-defined] # to have opened it
         return found

@@ -30,6 +30,10 @@ class Invalid(AssistantError):
         self.param = param
 
 
+class Shortage(Invalid):
+    """The machine has too little of something now; it may have enough later."""
+
+
 class TooLarge(Invalid):
     """What was sent is larger than we read."""
 

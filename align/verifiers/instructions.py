@@ -1,8 +1,9 @@
 """Whether an answer follows the instructions of its prompt, by rule.
 
-The kinds and their arguments are IFEval's (Zhou et al. 2023, arXiv 2311.07911); two are judged more
-simply than there: sentences are told by their marks, and what is to be lower or upper case may be
-in any language.
+The kinds and their arguments are IFEval's (Zhou et al. 2023, arXiv 2311.07911). Some are judged by
+simpler means than there, so that scores are near but not equal: sentences by their marks, words in
+capitals by their letters, languages by py3langid; what is to be lower or upper case may be in any
+language, and a paragraph may begin with marks of emphasis.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 from assistant.errors import Invalid
 
 FENCE = re.compile(r"^```(?:json)?\s*|\s*```$", re.IGNORECASE)
-SENTENCE_END = re.compile(r"[.!?。!?]+(?:[\"'”’)\]]*)(?:\s|$)")
+SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?:\s|$)|[。！？]+")
 BULLET = re.compile(r"^\s*(?:\*[^*]|-)", re.MULTILINE)
 HIGHLIGHT = re.compile(r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*")
 TITLE = re.compile(r"<<([^\n]+?)>>")
@@ -39,14 +40,16 @@ def strictly(kinds: Sequence[str], arguments: Sequence[Mapping[str, Any]], answe
 
 
 def loosely(kinds: Sequence[str], arguments: Sequence[Mapping[str, Any]], answer: str) -> bool:
-    """The same, where a first or last line beside the point and marks of emphasis do not count."""
+    """The same, where a first or last line beside the point and marks of emphasis do not count.
+
+    Each instruction may be followed without another of these, as in IFEval's loose score.
+    """
     lines = answer.split("\n")
     cut = ["\n".join(part).strip() for part in (lines, lines[1:], lines[:-1], lines[1:-1])]
-    return any(
-        strictly(kinds, arguments, form)
-        for text in cut
-        for form in (text, text.replace("*", ""))
-        if form
+    forms = [form for text in cut for form in (text, text.replace("*", ""))]
+    return all(
+        any(strictly([kind], [given], form) for form in forms)
+        for kind, given in zip(kinds, arguments, strict=True)
     )
 
 
@@ -65,6 +68,11 @@ def _check(kind: str) -> Callable[[Check], Check]:
 
 def _related(number: int, relation: str, wanted: int) -> bool:
     return number >= wanted if relation == "at least" else number < wanted
+
+
+def _in_a_row(parts: Sequence[str]) -> bool:
+    """Whether none is empty but perhaps the first and the last."""
+    return all(parts[1:-1])
 
 
 @_check("punctuation:no_comma")
@@ -86,7 +94,7 @@ def _sentences(answer: str, num_sentences: int, relation: str) -> bool:
 @_check("length_constraints:number_paragraphs")
 def _paragraphs(answer: str, num_paragraphs: int) -> bool:
     parts = [part.strip() for part in re.split(r"\s?\*\*\*\s?", answer)]
-    return len([part for part in parts if part]) == num_paragraphs
+    return _in_a_row(parts) and len([part for part in parts if part]) == num_paragraphs
 
 
 @_check("length_constraints:nth_paragraph_first_word")
@@ -154,7 +162,7 @@ def _repeats(answer: str, prompt_to_repeat: str) -> bool:
 def _two(answer: str) -> bool:
     parts = [part.strip() for part in answer.split(TWICE)]
     whole = [part for part in parts if part]
-    return len(whole) == 2 and whole[0] != whole[1] and (len(parts) == 2 or not all(parts))
+    return _in_a_row(parts) and len(whole) == 2 and whole[0] != whole[1]
 
 
 @_check("detectable_format:number_bullet_lists")

@@ -88,8 +88,8 @@ class ChatTab:
             self.show_latest, self.conversation, screen, **EVENT
         )
         page.load(self.open_latest, None, screen, **EVENT).then(None, js=FOCUS)
-        self.new.click(self.start_anew, None, screen, **AT_ONCE)
-        self.list.input(self.open, self.list, screen, **AT_ONCE)
+        self.new.click(self.start_anew, None, screen, **EVENT)
+        self.list.input(self.open, self.list, screen, **EVENT)
         self.consent.input(self.set_consent, [self.conversation, self.consent], None, **EVENT)
         self.delete.click(lambda: gr.update(visible=True), None, self.sure, **AT_ONCE)
         self.no.click(lambda: gr.update(visible=False), None, self.sure, **AT_ONCE)

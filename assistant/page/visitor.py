@@ -27,7 +27,8 @@ EVENT: dict[str, Any] = {
 }
 # What answers at once answers in its own request. A queued event is told of by a stream that all of
 # a page's events share and that ends with the last of them: one that comes just then waits for the
-# next to open it again.
+# next to open it again. Not for what changes a State, which redraws nothing then, and not for what
+# tells people something besides an error (gr.Info, gr.Warning), which nobody would see.
 AT_ONCE: dict[str, Any] = EVENT | {"queue": False}
 
 

@@ -32,7 +32,7 @@ def test_a_version_is_served_in_8_bits_that_a_real_engine_read(
 ):
     version = publish(NAME, "int8", settings, quiet)
     assert version.published.form == "int8", version.published.reasons
-    assert set(version.published.checks) == {"divergence", "agreement", "perplexity"}
+    assert set(version.published.checks) == {"kept", "divergence", "agreement", "perplexity"}
     assert version.served != version.path
     config = json.loads((version.served / "config.json").read_text())
     assert config["quantization_config"]["quant_method"] == "compressed-tensors"
@@ -55,6 +55,24 @@ def test_more_stays_in_bf16_until_that_is_faithful(
     shares = [line.split(", ")[1] for line in said if line.startswith("Reading")]
     assert shares == [f"{share:.0%} of its weights in bf16" for share in KEPT[:3]]
     assert not version.published.checks["perplexity"]["failed"]
+    assert version.published.checks["kept"]["value"] == KEPT[2]
+
+
+def test_no_engine_is_started_for_what_draws_tokens_differently(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    worse = {"agreement": fidelity.Check(0.9, 0.95, "other tokens are likeliest", least=True)}
+    monkeypatch.setattr(fidelity, "in_tokens", lambda *_: worse)
+    monkeypatch.setattr(fidelity, "in_perplexity", lambda *_: BETTER)
+    said: list[str] = []
+    version = publish(NAME, "int8", settings, said.append)
+    assert [line for line in said if line.startswith("Reading")] == [
+        f"Reading plain text with an engine of it, {KEPT[-1]:.0%} of its weights in bf16"
+    ]
+    assert version.published.form == "bf16"
+    assert version.published.reasons == (
+        "other tokens are likeliest (agreement 0.9, at least 0.95)",
+    )
 
 
 def test_a_form_that_is_not_faithful_is_not_served_and_says_why(
@@ -80,10 +98,10 @@ def test_a_check_fails_beyond_its_limit(value: float, limit: float, least: bool,
 
 def test_a_model_compared_with_itself_agrees(tiny: Version):
     exact, tokenizer = load(tiny.path).float().eval(), tokenizer_of(tiny.path)
-    answers = fidelity.greedy_answers(exact, tokenizer)
-    assert len(answers) == fidelity.QUESTIONS
-    assert all(1 <= len(answer) <= fidelity.ANSWER_TOKENS for _, answer in answers)
-    checks = fidelity.in_tokens(exact, tiny_model().float().eval(), frozenset(), answers)
+    expected = fidelity.expected_of(exact, tokenizer)
+    assert len(expected.answers) == fidelity.QUESTIONS
+    assert all(1 <= len(answer) <= fidelity.ANSWER_TOKENS for _, answer in expected.answers)
+    checks = fidelity.in_tokens(expected, tiny_model().float().eval(), frozenset())
     assert 0 < checks["divergence"].value < 0.01
     assert 0.9 < checks["agreement"].value <= 1
 

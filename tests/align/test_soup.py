@@ -7,12 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from align import estimate
 from align.collecting import FEW
-from align.recipes import DPO, KTO, Round
+from align.recipes import DPO, KTO, Recipe, Round
 from align.round import APART
-from assistant.errors import Invalid
+from assistant.errors import Invalid, Shortage
 from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.trials import Trials
 from tests.align.conftest import NAME
 from tests.align.lessons import files_no_larger_than, judge
 from tests.align.rounds import copied, killed_when, knobs, run
@@ -72,8 +74,8 @@ def test_the_weights_are_the_average_of_what_two_trainings_learnt(averaged: Sett
 
 def test_every_training_is_told_and_kept(averaged: Settings):
     version = Registry(averaged.home).get("round-001")
-    assert version.source.startswith("averaged from dpo on ")
-    assert "→ dpo-2 on" in version.source
+    assert version.source.startswith("average of dpo on ")
+    assert [training.count("→") for training in version.source.split(" + ")] == [1, 1]
     made = version.path / "made"
     for stage in STAGES:
         assert (made / stage / "adapter" / "adapter_model.safetensors").is_file()
@@ -81,7 +83,7 @@ def test_every_training_is_told_and_kept(averaged: Settings):
     assert [one["seed"] for one in story["stages"]] == [0, 0, APART, APART]
     assert version.adapter is not None
     assert version.adapter.rank == 4 * len(STAGES)
-    assert not list((averaged.home / "rounds").glob("round-001/**/average"))
+    assert not list((averaged.home / "rounds").glob("round-001/**/model.safetensors"))
 
 
 def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
@@ -94,6 +96,33 @@ def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
     assert any(line.startswith("dpo-2: finished before") for line in said)
     found, expected = weights(settings), weights(averaged)
     assert all(torch.allclose(found[name], expected[name], atol=2e-3) for name in expected)
+
+
+def test_killed_while_registering_it_leaves_no_weights_behind(judged: Settings, tmp_path: Path):
+    settings = copied(judged, tmp_path / "home")
+    killed_when(settings.home / "versions" / "round-001", settings, trainings=2)
+    run(settings, knobs(trainings=2))
+    assert not list((settings.home / "rounds").glob("round-001/**/model.safetensors"))
+
+
+def test_a_shortage_may_pass_and_loses_nothing(
+    judged: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = copied(judged, tmp_path / "home")
+    enough = estimate.check
+
+    def short(base: Path, rows: list, recipe: Recipe, out: Path) -> None:
+        if ".dpo-2" in str(out):
+            raise Shortage("Too little disk.")
+        enough(base, rows, recipe, out)
+
+    monkeypatch.setattr(estimate, "check", short)
+    with pytest.raises(Shortage):
+        run(settings, knobs(trainings=2))
+    monkeypatch.setattr(estimate, "check", enough)
+    outcome, said = run(settings, knobs(trainings=2))
+    assert outcome["state"] == "on trial"
+    assert [line.split(":")[0] for line in said if "finished before" in line] == ["dpo", "kto"]
 
 
 def decided(settings: Settings) -> int:
@@ -109,6 +138,20 @@ def test_few_rows_are_learnt_twice_and_many_once(judged: Settings, tmp_path: Pat
     many = copied(judged, tmp_path / "many")
     judge(many, pairs=FEW)
     assert decided(many) == 1
+
+
+def test_a_round_of_before_there_were_several_trainings_is_known_again(
+    averaged: Settings, tmp_path: Path
+):
+    settings = copied(averaged, tmp_path / "home")
+    trials = Trials(settings.home)
+    trials.end(trials.running(), "withdrawn", "by hand", None)
+    file = settings.home / "rounds" / "round-001" / "begun.json"
+    begun = json.loads(file.read_text())
+    del begun["trainings"]
+    file.write_text(json.dumps(begun))
+    with pytest.raises(Invalid, match="Nothing was said since round-001"):
+        run(settings, knobs(trainings=1))
 
 
 def test_what_has_no_adapter_is_not_averaged(judged: Settings, tmp_path: Path):

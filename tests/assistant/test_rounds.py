@@ -77,6 +77,18 @@ def test_only_the_stages_of_the_round_are_steps_of_it(rounds: Rounds):
     assert [name for name, _ in states(rounds)] == ["kto", "register", "check", "trial"]
 
 
+def test_every_training_that_is_averaged_is_shown(rounds: Rounds):
+    folder = begin(rounds)
+    write(folder / "begun.json", {"recipes": {"dpo": {}, "kto": {}}, "trainings": 2})
+    write(folder / ".kto-2" / "model" / "made" / "curve.jsonl", '{"step": 1, "loss": 0.7}\n')
+    finish(folder, "dpo-2", 4)
+    assert states(rounds)[:5] == [
+        *(("dpo", "waiting"), ("kto", "waiting"), ("dpo-2", "finished"), ("kto-2", "running")),
+        ("register", "waiting"),
+    ]
+    assert list(rounds.latest().curves) == ["kto-2"]
+
+
 def test_a_step_is_finished_or_running_or_waiting(rounds: Rounds):
     folder = begin(rounds)
     finish(folder, "sft", 61.5)

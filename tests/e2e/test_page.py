@@ -46,6 +46,12 @@ def test_an_earlier_answer_can_be_gone_back_to(visitor: Page):
     visitor.get_by_role("button", name="Earlier version").click()
     expect(visitor.locator("#forks")).to_contain_text("version 1 of 2")
     expect(visitor.locator("#chat .bot.message")).to_have_text(first, use_inner_text=True)
+    visitor.locator("#sidebar button").first.click()
+    visitor.locator("#new-chat").click()
+    expect(visitor.locator("#chat .message")).to_have_count(0)
+    expect(visitor.locator("#forks")).not_to_contain_text("version")
+    visitor.locator("#conversations label").first.click()
+    expect(visitor.locator("#forks")).to_contain_text("version 2 of 2")
 
 
 def test_an_edited_question_is_answered_beside_the_original(visitor: Page):

@@ -7,12 +7,16 @@ and answers questions of other families than those it learnt from.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from align.cards import Trained
 from align.recipes import DPO, KTO, SFT, Recipe
+from align.round import APART
 from align.sampling import sample
-from align.stages import train
+from align.soup import averaged
+from align.stages import drop_weights, train
 from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
@@ -45,12 +49,16 @@ class Part:
 
 
 DECIDED, CORRECTED = Part(DPO(), pairs), Part(SFT(), pairs)
+LONGER = (Part(DPO(epochs=6), pairs), Part(KTO(epochs=4), verdicts))
+AVERAGED = "DPO, then KTO, averaged"  # two trainings, as a round does with few rows
 WAYS: dict[str, tuple[Part, ...]] = {
     "DPO": (DECIDED,),
     "DPO, robust": (Part(DPO(loss="robust"), pairs),),
     "DPO, with ties": (Part(DPO(ties=True), lambda d, j: pairs(d, j, tied=True)),),
     "KTO": (Part(KTO(), lambda d, j: verdicts(d, j, of_all=True)),),
     "DPO, then KTO": (DECIDED, Part(KTO(), verdicts)),
+    AVERAGED: (DECIDED, Part(KTO(), verdicts)),
+    "DPO, then KTO, twice as long": LONGER,
     "SFT": (CORRECTED,),
     "SFT, then DPO": (CORRECTED, DECIDED),
 }
@@ -104,15 +112,38 @@ class Study:
         unseen: Sequence[Pair],
         scratch: Path,
     ) -> dict[str, Any]:
-        base, rows = self._version.path, []
-        for number, part in enumerate(WAYS[way]):
+        trainings = [
+            self._trained(WAYS[way], share, seed, number, drawn, scratch)
+            for number in range(2 if way == AVERAGED else 1)
+        ]
+        made = trainings[0][-1].model
+        if way == AVERAGED:
+            made = scratch / "average"
+            averaged(self._version.path, [[o.adapter for o in t] for t in trainings], made)
+        told = self._measured(made, unseen, scratch)
+        for folder in (made, *(one.model for one in chain(*trainings))):
+            drop_weights(folder)
+        return {"rows": [one.story["rows"] for one in trainings[0]], **told}
+
+    def _trained(
+        self,
+        parts: Sequence[Part],
+        share: float,
+        seed: int,
+        number: int,
+        drawn: Sequence[Pair],
+        scratch: Path,
+    ) -> list[Trained]:
+        """One stage after the other; what was said is turned around alike in every training."""
+        made: list[Trained] = []
+        for part in parts:
             said = part.learnt(drawn, self._judge, share, seed)
-            place = scratch / f"{number}-{part.stage}"
+            place = scratch / f"{part.stage}-{number}"
             place.mkdir(exist_ok=True)
-            story = train(part.stage, part.recipe, seed, base, said, place)
-            rows.append(story["rows"])
-            base = place / "model"
-        return {"rows": rows, **self._measured(base, unseen, scratch)}
+            base = made[-1].model if made else self._version.path
+            story = train(part.stage, part.recipe, seed + number * APART, base, said, place)
+            made.append(Trained(place / "model", story))
+        return made
 
     def _measured(self, folder: Path, unseen: Sequence[Pair], scratch: Path) -> dict[str, Any]:
         made = replace(self._version, folder=str(folder))

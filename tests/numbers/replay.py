@@ -12,7 +12,7 @@ from typing import Any
 
 from align.recipes import DPO
 from align.sampling import sample
-from align.stages import train
+from align.stages import drop_weights, train
 from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
@@ -57,6 +57,7 @@ class Study:
                     f"second-{seed}-{share}",
                     lambda scratch, r=rows, s=seed, f=first: self._trained(f.path, r, s, scratch),
                 )
+                drop_weights(self._steps.folder / f"second-{seed}-{share}" / "model")
                 found["trainings"].append({"seed": seed, "replay": share} | told)
         return found
 

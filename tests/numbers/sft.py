@@ -14,7 +14,7 @@ from align.data.tokens import tokenized
 from align.loading import load
 from align.recipes import SFT
 from align.rendering import tokenizer_of
-from align.stages import train
+from align.stages import drop_weights, train
 from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
@@ -52,7 +52,9 @@ class Study:
     def _after(self, seed: int, scratch: Path) -> dict[str, Any]:
         rows = [row for name, number in LEARNT.items() for row in _rows(name)[:number]]
         train("sft", SFT(longest=LONGEST), seed, self._version.path, rows, scratch)
-        return self._losses(scratch / "model")
+        losses = self._losses(scratch / "model")
+        drop_weights(scratch / "model")
+        return losses
 
     def _losses(self, folder: Path) -> dict[str, Any]:
         """By set and row: the answer's surprise in nats, its tokens and its bytes."""

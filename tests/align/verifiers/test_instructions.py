@@ -98,6 +98,24 @@ def test_a_line_beside_the_point_counts_only_strictly():
     assert not loosely(kinds, given, "Sure:\nAll of it")
 
 
+def test_each_instruction_may_be_followed_in_a_form_of_its_own():
+    kinds = ["punctuation:no_comma", "detectable_format:number_highlighted_sections"]
+    answer = "Sure, here:\n*One* and *two*"
+    assert loosely(kinds, [{}, {"num_highlights": 2}], answer)
+    assert not loosely(kinds, [{}, {"num_highlights": 3}], answer)
+
+
+@pytest.mark.parametrize("kind", ["combination:two_responses"])
+def test_nothing_between_two_marks_is_no_response(kind: str):
+    assert strictly([kind], [{}], "******\nOne\n******\nTwo\n******")
+    assert not strictly([kind], [{}], "One\n******\n******\nTwo")
+
+
+def test_chinese_sentences_need_no_space_between_them():
+    wanted = {"num_sentences": 3, "relation": "at least"}
+    assert strictly(["length_constraints:number_sentences"], [wanted], "一。二！三？")
+
+
 def test_a_kind_that_is_not_known_is_refused_in_words():
     assert not known(["style:pirate"])
     with pytest.raises(Invalid, match="'style:pirate' is no kind of instruction; known are punct"):

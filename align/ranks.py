@@ -7,6 +7,7 @@ take their share of every batch.
 import importlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,27 @@ def _part() -> None:
     from accelerate import PartialState  # noqa: PLC0415 - slow, and rarely needed here
 
     PartialState().destroy_process_group()
+
+
+def whole(trainer: Any, load: Callable[[], Any]) -> Any:
+    """The trained model; where each process holds a part of its weights, whole in the first one.
+
+    `load` gives the base's weights, on which the trained ones are put together.
+    """
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        return trainer.model
+    from peft import PeftModel, get_peft_model  # noqa: PLC0415
+    from torch.distributed.tensor import DTensor  # noqa: PLC0415
+
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    weights = {n: w.full_tensor() if isinstance(w, DTensor) else w for n, w in weights.items()}
+    if follower():
+        return None
+    model = load()
+    if isinstance(trainer.model, PeftModel):
+        model = get_peft_model(model, trainer.model.peft_config["default"])
+    model.load_state_dict(weights)
+    return model
 
 
 def agreed(said: Any) -> Any:

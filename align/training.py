@@ -82,9 +82,10 @@ def train(
     trainer.add_callback(watch)
     trainer.add_callback(Clock(recipe.save_every))
     trainer.train(resume_from_checkpoint=ranks.agreed(last_whole(checkpoints)))
+    trained = ranks.whole(trainer, lambda: form.load(base, torch.float32))
     if ranks.follower():
         return watch.summary()
-    kept = _keep(trainer.model, recipe, base, out, form)
+    kept = _keep(trained, recipe, base, out, form)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return watch.summary() | kept
 

@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 
 from align import ranks
 from assistant.errors import Invalid
@@ -18,19 +21,28 @@ from tests.align.rounds import ROOT
 SECONDS = 300
 LIKE = 2e-3  # bf16 is added up in another order
 KNOBS = {"epochs": 1, "batch": 4, "micro-batch": 4, "rank": 4, "learning-rate": 1e-2, "anchor": 0.1}
+LAUNCHES = ROOT / "align" / "launch"
 LAUNCH = ["-m", "accelerate.commands.launch", "--config_file", "align/launch/processes.yaml"]
 
 
 def trained(
-    settings: Settings, stage: str, file: Path, name: str, *launch: str
-) -> tuple[int, list[dict]]:
-    """How many processes ran a stage, and its curve."""
+    settings: Settings,
+    stage: str,
+    file: Path,
+    name: str,
+    launch: Sequence[str] = (),
+    program: str = "align",
+    **environment: str,
+) -> tuple[int, list[dict], str]:
+    """How many processes ran a stage, its curve, and what was said."""
     flags = [part for knob, value in KNOBS.items() for part in (f"--{knob}", str(value))]
     job = ["--data", str(file), "--name", name]
     run = subprocess.run(
-        [sys.executable, *launch, "-m", "align", stage, *job, *flags],
+        [sys.executable, *launch, "-m", program, stage, *job, *flags],
         cwd=ROOT,
-        env=os.environ | {"ASSISTANT_HOME": str(settings.home), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {"ASSISTANT_HOME": str(settings.home), "OMP_NUM_THREADS": "1"}
+        | environment,
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -39,20 +51,46 @@ def trained(
     made = Registry(settings.home).get(name).path / "made"
     processes = json.loads((made / "training.json").read_text())["processes"]
     curve = (made / stage / "curve.jsonl").read_text()
-    return processes, [json.loads(line) for line in curve.splitlines()]
+    return processes, [json.loads(line) for line in curve.splitlines()], run.stdout
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_two_processes_learn_what_one_learns(settings: Settings, tmp_path: Path, stage: str):
     file = write(tmp_path / "rows.jsonl", rows(stage, 16))
-    one, alone = trained(settings, stage, file, "alone")
-    two, together = trained(settings, stage, file, "together", *LAUNCH)
+    one, alone, _ = trained(settings, stage, file, "alone")
+    two, together, _ = trained(settings, stage, file, "together", LAUNCH)
     assert (one, two) == (1, 2)
     assert len(alone) == len(together) == 4
     for before, after in zip(alone, together, strict=True):
         assert after["loss"] == pytest.approx(before["loss"], rel=LIKE)
     versions = [version.name for version in Registry(settings.home).versions()]
     assert sorted(versions) == ["alone", "tiny", "together"]
+
+
+def as_environment(file: Path) -> dict[str, str]:
+    """What accelerate's launcher makes of a configuration's part on FSDP."""
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))["fsdp_config"]
+    return {name.upper(): str(value) for name, value in config.items()}
+
+
+def test_weights_that_are_shared_learn_the_same(settings: Settings, tmp_path: Path):
+    file = write(tmp_path / "rows.jsonl", rows("sft", 16))
+    _, alone, _ = trained(settings, "sft", file, "alone")
+    shared = as_environment(LAUNCHES / "fsdp.yaml") | {"ACCELERATE_USE_FSDP": "true"}
+    two, together, said = trained(
+        *(settings, "sft", file, "together", LAUNCH, "tests.align.fsdp_on_cpu"),
+        LD_PRELOAD="",  # or it would start itself again
+        **shared,
+    )
+    assert two == 2
+    assert said.count("shared 4 modules") == 2, said  # embeddings, two layers, and the rest
+    for before, after in zip(alone, together, strict=True):
+        assert after["loss"] == pytest.approx(before["loss"], rel=LIKE)
+
+
+@pytest.mark.parametrize("file", sorted(LAUNCHES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_launcher_understands_every_configuration(file: Path):
+    assert load_config_from_file(str(file)).num_processes == 2
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch):

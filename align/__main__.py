@@ -143,11 +143,11 @@ def run() -> int:
         os.execve(sys.executable, again, os.environ | {"LD_PRELOAD": allocator})
     if ranks.follower():
         _be_gentle()
-        return ranks.follow()
+        return ranks.leave(ranks.follow())
     code = main()
     if code == 0:  # else whoever launched them ends the others
         ranks.release()
-    return code
+    return ranks.leave(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ take their share of every batch.
 
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,6 @@ def release() -> None:
     """Tell the others that nothing more will come."""
     if number() > 1 and not follower():
         agreed(None)
-        _part()
 
 
 def follow() -> int:
@@ -53,15 +53,19 @@ def follow() -> int:
         stage, arguments = work
         with tempfile.TemporaryDirectory() as folder:  # what is made here is made there, too
             importlib.import_module(f"align.{stage}").run(*arguments, Path(folder) / "model")
-    _part()
     return 0
 
 
-def _part() -> None:
-    """Close the connections: a process that ends with them open may abort."""
-    from accelerate import PartialState  # noqa: PLC0415 - slow, and rarely needed here
+def leave(code: int) -> int:
+    """End one of several processes at once; returns the code where there is only one.
 
-    PartialState().destroy_process_group()
+    gloo's threads may outlive what they work on, and abort a process that ends in good order.
+    """
+    if number() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def whole(trainer: Any, load: Callable[[], Any]) -> Any:

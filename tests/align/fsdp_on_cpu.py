@@ -31,8 +31,14 @@ def noted(module: Any, **named: Any) -> Any:
 if __name__ == "__main__":
     AcceleratorState.__init__ = with_fsdp
     torch.distributed.fsdp.fully_shard = noted
+    from align import ranks
     from align.__main__ import run
 
-    code = run()
-    print(f"shared {len(shared)} modules")
-    sys.exit(code)
+    leave = ranks.leave
+
+    def noted_and_left(code: int) -> int:
+        print(f"shared {len(shared)} modules")
+        return leave(code)
+
+    ranks.leave = noted_and_left
+    sys.exit(run())

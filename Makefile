@@ -31,7 +31,7 @@ loop: ## prove that votes make a better served version (hours; goes on where it 
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.loop $(ARGS)
 
-numbers: ## compare ways to learn (see docs/training.md; hours; goes on where it was stopped)
+numbers: ## compare ways to learn (hours; goes on where it was stopped)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.numbers $(ARGS)
 

@@ -54,8 +54,8 @@ def told(trained: Sequence[Trained], averaged: bool) -> str:
 def _sentence(one: Trained) -> str:
     story, metrics = one.story, one.story["metrics"]
     if "accuracy" in metrics:
-        told = "raters_agree" in metrics
-        people = f"; two people agree on {metrics['raters_agree']:.0%}" if told else ""
+        agreed = metrics.get("raters_agree")
+        people = f"; two people agree on {agreed:.0%}" if agreed is not None else ""
         return (
             f"{one.step} on {story['rows']} rows, {metrics['accuracy']:.0%} of "
             f"{metrics['held_out']} held-out pairs ranked right ({metrics['low']:.0%} to "

@@ -24,7 +24,7 @@ from align.recipes import DPO, KTO, SFT, Recipe, Round
 from align.rendering import tokenizer_of
 from align.soup import averaged
 from align.stages import drop_weights, register, train
-from align.steps import Report, Steps
+from align.steps import NOTE, Report, Steps
 from assistant.disk import write_synced
 from assistant.errors import AssistantError, Invalid, Shortage
 from assistant.feedback.rows import Row
@@ -78,6 +78,7 @@ class _Work:
         self._trials = Trials(settings.home)
         self._report = report
         self._begun = json.loads((folder / collecting.BEGUN).read_text(encoding="utf-8"))
+        self._trainings = int(self._begun.get("trainings", 1))  # older rounds say nothing of it
         if not self._registry.has(self._begun["base"]):
             raise Invalid(
                 f"{folder.name} began from {self._begun['base']}, which is gone; bring it back, or "
@@ -105,7 +106,7 @@ class _Work:
 
     def _train(self) -> Version:
         """Train as often as was decided, and register what came of it, or its average."""
-        trainings = [self._training(number) for number in range(self._begun.get("trainings", 1))]
+        trainings = [self._training(number) for number in range(self._trainings)]
         made = self._steps.do("register", partial(self._register, trainings))
         for one in chain(*trainings):
             drop_weights(one.model)  # the version has what it needs of them
@@ -128,7 +129,7 @@ class _Work:
                 seed=seed,
             )
             trained.append(Trained(self._folder / step / "model", story))
-        if self._begun.get("trainings", 1) > 1:
+        if self._trainings > 1:
             for one in trained:
                 drop_weights(one.model)  # of several trainings only the adapters are averaged
         return trained
@@ -148,14 +149,17 @@ class _Work:
     ) -> dict[str, Any]:
         """Train; what fails would fail again, so its round makes way for another recipe or rows.
 
-        A shortage may pass: then the round goes on.
+        A shortage may pass: what is finished is kept for then.
         """
         rows = load(self._folder / f"{stage}.jsonl")
         try:
             return train(stage, recipe, seed, base, rows, scratch)
-        except Shortage:
-            raise
-        except AssistantError:
+        except AssistantError as error:
+            if isinstance(error, Shortage) and list(self._folder.glob(f"*/{NOTE}")):
+                raise Shortage(
+                    f"{error} {self._folder.name} then goes on; to begin anew with another recipe, "
+                    f"remove {self._folder}."
+                ) from None
             shutil.rmtree(self._folder)
             raise
 

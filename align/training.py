@@ -80,7 +80,8 @@ def train(
     trainer.anchor = anchor
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
-    trainer.add_callback(Clock(recipe.save_every))
+    if not trainer.is_fsdp_enabled:  # TRL's checkpoints of shared adapters fail
+        trainer.add_callback(Clock(recipe.save_every))
     trainer.train(resume_from_checkpoint=ranks.agreed(last_whole(checkpoints)))
     trained = ranks.whole(trainer, lambda: form.load(base, torch.float32))
     if ranks.follower():
@@ -234,5 +235,6 @@ class TakesTokens(Anchored):
             shared = ranks.agreed(own)
             dataset._get_cache_file_path = lambda fingerprint: f"{shared}/{fingerprint}.arrow"
             found: Dataset = super()._precompute_ref_logps(dataset, *given)  # type: ignore[misc]
-            self.accelerator.wait_for_everyone()  # type: ignore[attr-defined] # to have opened it
+            trainer: Any = self
+            trainer.accelerator.wait_for_everyone()  # all have opened it
         return found

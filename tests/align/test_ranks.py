@@ -21,6 +21,7 @@ from tests.align.rounds import ROOT
 SECONDS = 300
 LIKE = 2e-3  # bf16 is added up in another order
 KNOBS = {"epochs": 1, "batch": 4, "micro-batch": 4, "rank": 4, "learning-rate": 1e-2, "anchor": 0.1}
+KNOBS["save-every"] = 0  # after every step
 LAUNCHES = ROOT / "align" / "launch"
 LAUNCH = ["-m", "accelerate.commands.launch", "--config_file", "align/launch/processes.yaml"]
 

@@ -17,7 +17,7 @@ from assistant.settings import Settings
 from assistant.trials import Trials
 from tests.align.conftest import NAME
 from tests.align.lessons import files_no_larger_than, judge
-from tests.align.rounds import copied, killed_when, knobs, run
+from tests.align.rounds import begun, copied, killed_when, knobs, run
 
 PAIRS = 24
 STAGES = ["dpo", "kto", "dpo-2", "kto-2"]
@@ -90,8 +90,7 @@ def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
     judged: Settings, averaged: Settings, tmp_path: Path
 ):
     settings = copied(judged, tmp_path / "home")
-    begun = settings.home / "rounds" / "round-001"
-    killed_when(begun / ".kto-2", settings, trainings=2)
+    killed_when(settings.home / "rounds" / "round-001" / ".kto-2", settings, trainings=2)
     _, said = run(settings, knobs(trainings=2))
     assert any(line.startswith("dpo-2: finished before") for line in said)
     found, expected = weights(settings), weights(averaged)
@@ -117,7 +116,7 @@ def test_a_shortage_may_pass_and_loses_nothing(
         enough(base, rows, recipe, out)
 
     monkeypatch.setattr(estimate, "check", short)
-    with pytest.raises(Shortage):
+    with pytest.raises(Shortage, match="round-001 then goes on; to begin anew"):
         run(settings, knobs(trainings=2))
     monkeypatch.setattr(estimate, "check", enough)
     outcome, said = run(settings, knobs(trainings=2))
@@ -125,12 +124,22 @@ def test_a_shortage_may_pass_and_loses_nothing(
     assert [line.split(":")[0] for line in said if "finished before" in line] == ["dpo", "kto"]
 
 
+def test_a_shortage_at_the_beginning_makes_way_for_a_smaller_recipe(
+    judged: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = copied(judged, tmp_path / "home")
+    monkeypatch.setattr(estimate, "available_memory", lambda: 0)
+    with pytest.raises(Shortage, match="of memory"):
+        run(settings)
+    assert begun(settings) == []
+
+
 def decided(settings: Settings) -> int:
     """How many trainings a round begins with, which ends there since the disk is full."""
     with files_no_larger_than(200_000), pytest.raises(OSError, match="File too large"):
         run(settings, knobs(trainings=None))
-    begun = settings.home / "rounds" / "round-001" / "begun.json"
-    return int(json.loads(begun.read_text())["trainings"])
+    file = settings.home / "rounds" / "round-001" / "begun.json"
+    return int(json.loads(file.read_text())["trainings"])
 
 
 def test_few_rows_are_learnt_twice_and_many_once(judged: Settings, tmp_path: Path):
@@ -147,9 +156,9 @@ def test_a_round_of_before_there_were_several_trainings_is_known_again(
     trials = Trials(settings.home)
     trials.end(trials.running(), "withdrawn", "by hand", None)
     file = settings.home / "rounds" / "round-001" / "begun.json"
-    begun = json.loads(file.read_text())
-    del begun["trainings"]
-    file.write_text(json.dumps(begun))
+    told = json.loads(file.read_text())
+    del told["trainings"]
+    file.write_text(json.dumps(told))
     with pytest.raises(Invalid, match="Nothing was said since round-001"):
         run(settings, knobs(trainings=1))
 

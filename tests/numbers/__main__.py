@@ -1,4 +1,4 @@
-"""The tables of docs/training.md, each a study that goes on where it was stopped.
+"""Studies of how to learn from what people said, each of which goes on where it was stopped.
 
 `make numbers` runs all of them, `make numbers ARGS=preferences` one; nothing else should run beside
 it. Finished steps are kept under `numbers-results/`, what was found is written to `docs/numbers/`.

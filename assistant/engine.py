@@ -28,6 +28,8 @@ CANARY_SECONDS = 30  # for one token of an idle engine
 ELSEWHERE = (502, 503, 504)  # statuses after which another engine may be asked
 METRICS_SECONDS = 5
 GRACE_SECONDS = 1  # from choosing an engine to asking it
+START_SECONDS = 600  # for a new engine to produce its first token
+FAILURES = 2  # engine ends before the first token, after which its version counts as broken
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,20 @@ class Engine(ABC):
         """Raise NotReady unless a token can be produced now."""
         if self.status.state != "ready":
             raise NotReady(f"The model {self.version.name!r} is not ready: {self.status.detail}.")
+
+    def require_hope(self) -> None:
+        """Raise EngineError where it ends again and again before it is ready, or hangs."""
+        if self.failures >= FAILURES:
+            raise EngineError(self.status.detail)
+        loading = self.status.state == "loading"
+        if loading and time.monotonic() - self.status.since > START_SECONDS:
+            raise EngineError(f"no token after {START_SECONDS} s")
+
+    async def until_ready(self) -> None:
+        """Wait until it can produce a token. Raises EngineError where that is hopeless."""
+        while self.status.state != "ready":
+            self.require_hope()
+            await asyncio.sleep(0.2)
 
     @contextlib.asynccontextmanager
     async def post(

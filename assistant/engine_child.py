@@ -17,13 +17,13 @@ def main() -> None:
     end_with(int(sys.argv[1]))
     from vllm.entrypoints.launchers.api_server import entry  # noqa: PLC0415 - takes seconds
 
-    from assistant import quick_start  # noqa: PLC0415
+    from assistant.inside_vllm import start  # noqa: PLC0415
 
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit(0)  # nobody will ask any more
     follow(json.loads(line))
-    quick_start.install()
+    start.install()
     entry.main()
 
 

@@ -50,6 +50,7 @@ class Fleet:
         self._engines: list[Engine] = []
         self._leaving: list[Engine] = []  # retired, still finishing their answers
         self._starting: asyncio.Task[None] | None = None
+        self._quickening: asyncio.Task[None] | None = None
         self._plan: EnginePlan | None = None
         self.fixed_candidate: str | None = None  # the second version that the settings ask for
         self._preparing = Status("loading", "starting", time.monotonic())
@@ -64,15 +65,21 @@ class Fleet:
         await asyncio.shield(self._starting)
 
     @property
+    def quickening(self) -> bool:
+        """Whether an engine that was ready soon is about to be replaced by a faster one."""
+        return self._quickening is not None and not self._quickening.done()
+
+    @property
     def follows(self) -> bool:
         """Whether promotions and trials change what is served: no fixed model, no remote one."""
         return self._settings.model == "current" and not self._settings.engine_url
 
     async def stop(self) -> None:
         """Stop every engine."""
-        if self._starting:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
+        begun = [task for task in (self._starting, self._quickening) if task]
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         await asyncio.gather(*(engine.stop() for engine in [*self._engines, *self._leaving]))
         self._engines, self._leaving = [], []
 
@@ -138,14 +145,41 @@ class Fleet:
         """Whether an engine for that version runs, ready or not."""
         return any(engine.version.name == name for engine in self._engines)
 
-    async def serve(self, version: Version) -> None:
-        """Start an engine for one more version; returns before it is ready."""
+    async def serve(self, version: Version, *, soon: bool = False) -> None:
+        """Start an engine for one more version; returns before it is ready.
+
+        `soon` lets an engine that is not compiled answer until the compiled one is there.
+        """
         if len(self._engines) >= SERVED_ON_CPU:
             raise NotServed(f"No more than {SERVED_ON_CPU} versions are served at once.")
         if self._plan is None:
             self._plan = await asyncio.to_thread(planned, self._settings)
         self._report(f"Engine for {version.name}: {self._plan.summary}")
-        await self._add(await self._engine_for(version, self._plan))
+        twice = soon and self._plan.compiled
+        plan = self._plan.eager() if twice else self._plan
+        await self._add(await self._engine_for(version, plan))
+        if twice:
+            quicken = self._quicken(self._engines[-1], self._plan)
+            self._quickening = asyncio.create_task(quicken)
+
+    async def _quicken(self, engine: Engine, plan: EnginePlan) -> None:
+        """Put a compiled engine of the same version in an engine's place, once both are ready."""
+        name = engine.version.name
+        fast = self._alone(engine.version, plan)
+        try:
+            await engine.until_ready()
+            await fast.start()
+            await fast.until_ready()
+            self._engines[self._engines.index(engine)] = fast
+        except EngineError as error:
+            self._report(f"{name} is served without being compiled: {error}")
+            await fast.stop()
+        except asyncio.CancelledError:
+            await fast.stop()
+            raise
+        else:
+            self._report(f"{name} is compiled")
+            await self._let_go(engine)
 
     async def _engine_for(self, version: Version, plan: EnginePlan) -> Engine:
         if not plan.adapters:
@@ -172,11 +206,17 @@ class Fleet:
         """Give a version no new questions, let it finish its answers, then end it."""
         retired = [engine for engine in self._engines if engine.version.name == name]
         self._engines = [engine for engine in self._engines if engine.version.name != name]
-        self._leaving += retired
+        if self._quickening and retired:
+            self._quickening.cancel()
+            await asyncio.gather(self._quickening, return_exceptions=True)
         for engine in retired:
-            await engine.drained()
-            await engine.stop()
-            self._leaving.remove(engine)
+            await self._let_go(engine)
+
+    async def _let_go(self, engine: Engine) -> None:
+        self._leaving.append(engine)
+        await engine.drained()
+        await engine.stop()
+        self._leaving.remove(engine)
 
     async def _bring_up(self) -> None:
         try:
@@ -193,7 +233,7 @@ class Fleet:
             version = await resolve(model, self._registry, self._prepare)
             self._prepare(f"checking the weights of {version.name}")
             await asyncio.to_thread(self._registry.verify_served, version)
-            await self.serve(version)
+            await self.serve(version, soon=not self._settings.candidate)
         if self._settings.candidate:
             self.fixed_candidate = self._engines[-1].version.name
 

@@ -7,10 +7,8 @@ tokens, lets new questions go there, and ends the old engine after its last answ
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
-from assistant.engine import Engine
 from assistant.errors import AssistantError, EngineError
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import SERVED_ON_CPU, Fleet
@@ -20,8 +18,6 @@ from assistant.verdict import judge
 from assistant.version import Version
 
 FOLLOW_SECONDS = 1
-PATIENCE_SECONDS = 600  # for a new version to produce its first token
-FAILURES = 2  # engine ends before the first token, after which a version counts as broken
 
 Report = Callable[[str], None]
 
@@ -83,6 +79,8 @@ class Rollout:
         if not self._fleet.served():
             await self._start_over(current)
             return
+        if self._fleet.quickening:  # two engines are what a CPU holds
+            return
         if current.name != self._fleet.served()[0].version.name:
             await self._swap(current)
         await self._attend(trial)
@@ -132,7 +130,7 @@ class Rollout:
             if not self._fleet.serves(version.name):
                 await self._make_room()
                 await self._bring_up(version)
-            await self._until_ready(self._fleet.engine(version.name))
+            await self._fleet.engine(version.name).until_ready()
         except (AssistantError, OSError) as error:
             await self._fleet.retire(version.name)
             if self._registry.current == version:  # else somebody promoted another one meanwhile
@@ -159,7 +157,7 @@ class Rollout:
             if not self._fleet.serves(trial.candidate):
                 await self._bring_up(self._registry.get(trial.candidate))
                 self._report(f"{trial.candidate} is on trial against {trial.against}")
-            self._check(self._fleet.engine(trial.candidate))
+            self._fleet.engine(trial.candidate).require_hope()
         except (AssistantError, OSError) as error:
             await self._fleet.retire(trial.candidate)
             await asyncio.to_thread(
@@ -173,16 +171,3 @@ class Rollout:
     async def _bring_up(self, version: Version) -> None:
         await asyncio.to_thread(self._registry.verify_served, version)
         await self._fleet.serve(version)
-
-    async def _until_ready(self, engine: Engine) -> None:
-        while engine.status.state != "ready":
-            self._check(engine)
-            await asyncio.sleep(0.2)
-
-    @staticmethod
-    def _check(engine: Engine) -> None:
-        if engine.failures >= FAILURES:
-            raise EngineError(engine.status.detail)
-        loading = engine.status.state == "loading"
-        if loading and time.monotonic() - engine.status.since > PATIENCE_SECONDS:
-            raise EngineError(f"no token after {PATIENCE_SECONDS} s")

@@ -17,7 +17,11 @@ from tests.upstream import Upstream
 
 
 def main() -> None:
-    """Serve on the socket; the model's folder may hold `die-at-start`, `never-ready`, `die-now`."""
+    """Serve on the socket.
+
+    The model's folder may hold `die-at-start`, `die-compiled`, `never-ready`, `never-compiled` and
+    `die-now`.
+    """
     parent = int(sys.argv[1])
     line = sys.stdin.buffer.readline()
     if not line:
@@ -27,7 +31,8 @@ def main() -> None:
     flags = dict(zip(orders["flags"], orders["flags"][1:], strict=False))
     folder = Path(flags["--model"])
     (folder / "environment").write_text(json.dumps(dict(os.environ)))
-    if (folder / "die-at-start").exists():
+    compiled = "--enforce-eager" not in orders["flags"]
+    if (folder / "die-at-start").exists() or (compiled and (folder / "die-compiled").exists()):
         print("INFO all is well\nValueError: the weights are odd", flush=True)
         os._exit(3)
 
@@ -40,7 +45,7 @@ def main() -> None:
         os._exit(4)
 
     threading.Thread(target=watch, daemon=True).start()
-    if (folder / "never-ready").exists():
+    if (folder / "never-ready").exists() or (compiled and (folder / "never-compiled").exists()):
         threading.Event().wait()
     app = Upstream(flags["--served-model-name"]).app
     uvicorn.run(app, uds=flags["--uds"], log_level="error", timeout_graceful_shutdown=0)

@@ -14,11 +14,11 @@ LONGEST_FILE = 300
 # Heavy libraries, and the only places that may import them.
 HEAVY = {
     "gradio": ("assistant/page/",),
-    "torch": ("assistant/embedded.py", "align/"),
+    "torch": ("assistant/embedded.py", "assistant/inside_vllm/", "align/"),
     "transformers": ("assistant/embedded.py", "align/"),
     "trl": ("align/",),
     "peft": ("align/",),
-    "vllm": ("assistant/engine_child.py", "assistant/engine_plugin.py", "assistant/quick_start.py"),
+    "vllm": ("assistant/engine_child.py", "assistant/inside_vllm/"),
 }
 CATCH_ALL = {"utils", "util", "helpers", "common", "misc", "base", "core", "manager", "tools"}
 

@@ -17,6 +17,9 @@ from assistant.page.versions_tab import VersionsTab
 from assistant.page.visitor import AT_ONCE, Desk, Services
 
 STATUS_SECONDS = 2
+QUEUE_SECONDS = (
+    0.02  # between two looks at the queue; Gradio's millisecond is 5 % of a core, always
+)
 
 
 def mount(app: FastAPI, services: Services) -> None:
@@ -78,6 +81,7 @@ def page(desk: Desk) -> gr.Blocks:
         blocks.load(lambda: _status(desk), None, status, **AT_ONCE)
         gr.Timer(STATUS_SECONDS).tick(lambda: _status(desk), None, status, **AT_ONCE)
     blocks.queue(api_open=False, default_concurrency_limit=None, max_size=200)
+    blocks._queue.sleep_when_free = QUEUE_SECONDS
     return blocks
 
 

@@ -94,7 +94,7 @@ class House:
 @asynccontextmanager
 async def house(home: Path, **settings: Any) -> AsyncIterator[House]:
     """A program that serves what its registry says is current; the caller steps its rollout."""
-    wanted = Settings(home=home, compile="off", **settings)
+    wanted = Settings(home=home, **{"compile": "off"} | settings)
     registry, trials, said = Registry(home), Trials(home), []
     fleet = Fleet(wanted, registry, said.append)
     with FeedbackStore(wanted.database) as store:

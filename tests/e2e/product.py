@@ -65,6 +65,10 @@ class Product:
             return self._wait(lambda: httpx.post(url, json=asked).status_code == 200, seconds)
         return self._wait(lambda: httpx.get(f"{self.url}/readyz").status_code == 200, seconds)
 
+    def wait_until_compiled(self, seconds: float = START_SECONDS) -> float:
+        """Wait until the compiled engine has taken the place of the one that was ready sooner."""
+        return self._wait(lambda: "is compiled" in self.log.read_text(), seconds)
+
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)

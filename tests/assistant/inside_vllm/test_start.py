@@ -13,7 +13,7 @@ import inspect, json
 from vllm.platforms.cpu import CpuPlatform
 from vllm.model_executor.models import registry
 from vllm.v1.engine import utils
-from assistant import quick_start
+from assistant.inside_vllm import start
 
 lazy = inspect.getsource(registry._LazyRegisteredModel.inspect_model_cls)
 found = {
@@ -21,7 +21,7 @@ found = {
     "asks": "get_mp_context()" in inspect.getsource(utils.CoreEngineProcManager.__init__),
     "looks elsewhere": "_run_in_subprocess(" in lazy,
 }
-quick_start.install()
+start.install()
 found["forks"] = utils.get_mp_context().get_start_method()
 found["looks here"] = registry._run_in_subprocess(lambda: "here")
 print(json.dumps(found))

@@ -14,7 +14,12 @@ from tests.e2e.product import ROOT
 @pytest.fixture(scope="module")
 def found(embedded_version: Version) -> dict[str, object]:
     """What a real vLLM says to a seed, without the patch and with it."""
-    script = [sys.executable, "-m", "tests.assistant.seeded_vllm", str(embedded_version.path)]
+    script = [
+        sys.executable,
+        "-m",
+        "tests.assistant.inside_vllm.seeded_vllm",
+        str(embedded_version.path),
+    ]
     run = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout.splitlines()[-1])

@@ -1,8 +1,4 @@
-"""What we mend inside vLLM, loaded by vLLM itself in every process of an engine.
-
-Named in `pyproject.toml` under `vllm.general_plugins`. Each patch says what it mends and does
-nothing where vLLM has changed; a test tells when it is no longer needed.
-"""
+"""Seeds that do not end a CPU engine, and give the same answer however a prompt was read."""
 
 import logging
 from typing import Any
@@ -11,7 +7,7 @@ SEAMS = ("_sample", "_bookkeeping_sync")
 
 
 def install() -> None:
-    """Called by vLLM, more than once in some processes."""
+    """Mend the runner of models."""
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner  # noqa: PLC0415 - not in ours
 
     missing = [seam for seam in SEAMS if not hasattr(GPUModelRunner, seam)]

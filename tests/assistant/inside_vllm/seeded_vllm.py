@@ -1,6 +1,6 @@
 """Asks a real vLLM, in this process, for seeded answers to prompts that are read in pieces.
 
-Run by test_engine_plugin.py; prints what happens without our patch and with it, as JSON.
+Run by test_seeds.py; prints what happens without our patch and with it, as JSON.
 """
 
 import json
@@ -17,7 +17,7 @@ os.environ |= {
 
 from vllm import LLM, SamplingParams
 
-from assistant.engine_plugin import install
+from assistant.inside_vllm.seeds import install
 
 PIECE = 32  # tokens read at once
 PROMPT = {"prompt_token_ids": list(range(5, 5 + 3 * PIECE))}

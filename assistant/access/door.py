@@ -19,6 +19,7 @@ from assistant.errors import StoreError, Unknown
 REMEMBERED_SECONDS = 3  # so long a revoked key may still be let in
 MOST_REMEMBERED = 10_000
 WRITE_SECONDS = 1
+SETTLE_SECONDS = 0.2
 Answer = TypeVar("Answer")
 HOW = "send one as 'Authorization: Bearer sk-assistant-…'"
 
@@ -35,6 +36,7 @@ class Door:
         self.free = free
         self._known: dict[str, tuple[float, asyncio.Future[Any]]] = {}
         self._chores: asyncio.Task[None] | None = None
+        self._settling: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Begin the work in the background."""
@@ -42,6 +44,8 @@ class Door:
 
     async def stop(self) -> None:
         """End it, and write down what was used."""
+        if self._settling:
+            self._settling.cancel()
         if self._chores:
             self._chores.cancel()
             await asyncio.gather(self._chores, return_exceptions=True)
@@ -103,9 +107,15 @@ class Door:
             raise
 
     def _leave(self, key: Key, unused: int) -> None:
-        """Not awaited: a request that was given up must be settled, too."""
+        """Not awaited: a request that was given up must be settled, too.
+
+        The database hears a moment later, of all that ended meanwhile.
+        """
         self._accounts.meter.leave(key, unused)
-        _in_background(self._accounts.meter.settle)
+        if not self._settling or self._settling.when() < asyncio.get_running_loop().time():
+            self._settling = asyncio.get_running_loop().call_later(
+                SETTLE_SECONDS, _in_background, self._accounts.meter.settle
+            )
 
     def _caller(self, owner: str, who: str, key: Key | None = None) -> Caller:
         salt = hmac.new(self._secret, f"cache {owner}".encode(), hashlib.sha256).hexdigest()[:32]

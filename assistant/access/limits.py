@@ -8,7 +8,7 @@ import math
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -58,6 +58,8 @@ class Meter:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        # SQLite lets one write at a time, and others look again after sleeping ever longer.
+        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._program = secrets.token_hex(8)
         self._here = threading.Lock()
         self._running: dict[str, int] = {}
@@ -69,9 +71,13 @@ class Meter:
         Raises TooMuch, with nothing taken. A request for more tokens than a minute's is let in
         when the bucket is full.
         """
-        with self._counted(key) as count, self._engine.begin() as connection:
+        with (
+            self._counted(key) as count,
+            self._giving_back(key) as back,
+            self._writing() as connection,
+        ):
             self._lock(connection, key)
-            requests, filled = self._buckets(connection, key)
+            requests, filled = self._buckets(connection, key, back)
             used = [(b, a) for b, a in ((requests, 1), (filled, tokens)) if b]
             headers = {k: v for bucket, _ in used for k, v in bucket.headers.items()}
             self._check_concurrent(connection, key, headers)
@@ -90,7 +96,10 @@ class Meter:
         return {k: v for bucket, _ in used for k, v in bucket.headers.items()}
 
     def leave(self, key: Key, unused: int) -> None:
-        """A request is over, and did not use so many tokens; `settle` tells the database."""
+        """A request is over, and did not use so many tokens.
+
+        `settle` tells the database, or the next request of the key does.
+        """
         self._change(key, -1)
         self._owe(key, unused)
 
@@ -113,19 +122,34 @@ class Meter:
         with self._here:
             running = dict(self._running)
             self._running = {key_id: count for key_id, count in running.items() if count}
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             for key_id, count in running.items():
                 self._set(connection, key_id, count)
             connection.execute(dead)
 
     def _give_back(self, key: Key, unused: int) -> None:
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             self._lock(connection, key)
-            requests, tokens = self._buckets(connection, key)
-            if tokens:
-                tokens.left = min(tokens.limit, tokens.left + unused)
+            requests, tokens = self._buckets(connection, key, unused)
             self._write(connection, key, requests, tokens)
             self._set(connection, key.id, self._at_work(key))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._turn, self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _giving_back(self, key: Key) -> Iterator[int]:
+        """Tokens that are owed to a key; they still are where the block fails."""
+        with self._here:
+            owed = self._owed.pop(key.id, None)
+        try:
+            yield owed[1] if owed else 0
+        except BaseException:
+            if owed:
+                self._owe(*owed)
+            raise
 
     def _owe(self, key: Key, unused: int) -> None:
         with self._here:
@@ -160,11 +184,16 @@ class Meter:
     @staticmethod
     def _lock(connection: sa.Connection, key: Key) -> None:
         """One at a time per key; SQLite's transactions exclude each other anyway."""
+        if connection.dialect.name == "sqlite":
+            return
         query = sa.select(api_key.c.id).where(api_key.c.id == key.id)
         connection.execute(query.with_for_update())
 
     @staticmethod
-    def _buckets(connection: sa.Connection, key: Key) -> tuple[Bucket | None, Bucket | None]:
+    def _buckets(
+        connection: sa.Connection, key: Key, back: int
+    ) -> tuple[Bucket | None, Bucket | None]:
+        """Of requests and of tokens, `back` of which return into it."""
         row = connection.execute(
             sa.select(allowance).where(allowance.c.key_id == key.id)
         ).one_or_none()
@@ -176,10 +205,10 @@ class Meter:
             found.fill(now_ms() - row.at if row else 0)
             return found
 
-        return (
-            bucket("requests", key.limits.requests_per_minute),
-            bucket("tokens", key.limits.tokens_per_minute),
-        )
+        tokens = bucket("tokens", key.limits.tokens_per_minute)
+        if tokens:
+            tokens.left = min(tokens.limit, tokens.left + back)
+        return bucket("requests", key.limits.requests_per_minute), tokens
 
     @staticmethod
     def _write(

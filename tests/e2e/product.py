@@ -67,7 +67,11 @@ class Product:
 
     def wait_until_compiled(self, seconds: float = START_SECONDS) -> float:
         """Wait until the compiled engine has taken the place of the one that was ready sooner."""
-        return self._wait(lambda: "is compiled" in self.log.read_text(), seconds)
+
+        def there() -> bool:
+            return "is compiled" in self.log.read_text() and len(self.engines()) == 1
+
+        return self._wait(there, seconds)
 
     def stop(self) -> int:
         assert self.process is not None
@@ -80,12 +84,16 @@ class Product:
         self.process.wait(timeout=30)
 
     def engine(self) -> psutil.Process:
-        """The engine's process, found by its home on the command line."""
-        for process in psutil.process_iter(["cmdline"]):
-            line = " ".join(process.info["cmdline"] or [])
-            if "assistant.engine_child" in line and str(self.home) in line:
-                return process
+        """The engine's process."""
+        if engines := self.engines():
+            return engines[0]
         raise LookupError("no engine runs")
+
+    def engines(self) -> list[psutil.Process]:
+        """The processes of engines, found by their home on the command line."""
+        lines = {p: " ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])}
+        wanted = ("assistant.engine_child", str(self.home))
+        return [p for p, line in lines.items() if all(word in line for word in wanted)]
 
     def engine_socket(self) -> str:
         """Where the engine listens, past the gateway."""

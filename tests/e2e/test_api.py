@@ -10,8 +10,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import openai
+import psutil
 import pytest
 
 from align.rendering import render_prompt, tokenizer_of
@@ -261,3 +263,22 @@ def test_the_running_program_makes_rows_that_name_it(product: Product, tmp_path:
     for row in rows:
         assert len(row["chosen"][0]["content"]) < len(row["rejected"][0]["content"])
         assert row["made_by"]["url"] == f"{product.url}/v1"
+
+
+def test_a_program_that_nobody_asks_leaves_the_cores_alone(product: Product):
+    """Gradio's queue looks for work a thousand times a second unless it is told not to."""
+    program = psutil.Process(product.process.pid)
+
+    def computed() -> float:
+        times = program.cpu_times()
+        return times.user + times.system
+
+    before = computed()
+    time.sleep(5)
+    assert (computed() - before) / 5 < 0.03
+    assert queue_sleeps() <= 0.001, "Gradio waits longer now: drop QUEUE_SECONDS"
+
+
+def queue_sleeps() -> float:
+    """Seconds that Gradio's own queue sleeps between two looks."""
+    return gr.Blocks().queue()._queue.sleep_when_free

@@ -51,6 +51,7 @@ class Fleet:
         self._leaving: list[Engine] = []  # retired, still finishing their answers
         self._starting: asyncio.Task[None] | None = None
         self._quickening: asyncio.Task[None] | None = None
+        self._hurried: Engine | None = None  # whose place a compiled engine is about to take
         self._plan: EnginePlan | None = None
         self.fixed_candidate: str | None = None  # the second version that the settings ask for
         self._preparing = Status("loading", "starting", time.monotonic())
@@ -148,18 +149,20 @@ class Fleet:
     async def serve(self, version: Version, *, soon: bool = False) -> None:
         """Start an engine for one more version; returns before it is ready.
 
-        `soon` lets an engine that is not compiled answer until the compiled one is there.
+        `soon` lets an engine that is not compiled answer until the compiled one is there, where
+        memory holds both.
         """
         if len(self._engines) >= SERVED_ON_CPU:
             raise NotServed(f"No more than {SERVED_ON_CPU} versions are served at once.")
         if self._plan is None:
             self._plan = await asyncio.to_thread(planned, self._settings)
         self._report(f"Engine for {version.name}: {self._plan.summary}")
-        twice = soon and self._plan.compiled
+        twice = soon and self._plan.twice
         plan = self._plan.eager() if twice else self._plan
         await self._add(await self._engine_for(version, plan))
         if twice:
-            quicken = self._quicken(self._engines[-1], self._plan)
+            self._hurried = self._engines[-1]
+            quicken = self._quicken(self._hurried, self._plan)
             self._quickening = asyncio.create_task(quicken)
 
     async def _quicken(self, engine: Engine, plan: EnginePlan) -> None:
@@ -170,7 +173,7 @@ class Fleet:
             await engine.until_ready()
             await fast.start()
             await fast.until_ready()
-            self._engines[self._engines.index(engine)] = fast
+            self._engines[self._engines.index(engine)], self._hurried = fast, None
         except EngineError as error:
             self._report(f"{name} is served without being compiled: {error}")
             await fast.stop()
@@ -206,7 +209,7 @@ class Fleet:
         """Give a version no new questions, let it finish its answers, then end it."""
         retired = [engine for engine in self._engines if engine.version.name == name]
         self._engines = [engine for engine in self._engines if engine.version.name != name]
-        if self._quickening and retired:
+        if self._quickening and self._hurried in retired:
             self._quickening.cancel()
             await asyncio.gather(self._quickening, return_exceptions=True)
         for engine in retired:
@@ -214,9 +217,11 @@ class Fleet:
 
     async def _let_go(self, engine: Engine) -> None:
         self._leaving.append(engine)
-        await engine.drained()
-        await engine.stop()
-        self._leaving.remove(engine)
+        try:
+            await engine.drained()
+        finally:
+            await engine.stop()
+            self._leaving.remove(engine)
 
     async def _bring_up(self) -> None:
         try:

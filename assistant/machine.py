@@ -20,6 +20,7 @@ LIBRARY_FOLDERS = (
     "/usr/local/lib",
 )
 KV_CACHE_GIB = 1
+TWO_ENGINES_GIB = 7  # of the machine's memory: each takes 2.5 for the model we ship
 KEEP_ALIVE = "60"  # seconds; longer than our own side keeps an idle connection (15)
 SPINCOUNT = "GOMP_SPINCOUNT"
 SPINS = (
@@ -74,12 +75,12 @@ class EnginePlan:
     summary: str
     adapters: bool = False
     """Whether one engine serves all versions of a family, as adapters."""
-    compiled: bool = False
-    """Whether the model is compiled for this machine, which takes a while at every start."""
+    twice: bool = False
+    """Whether memory holds an eager engine that answers until the compiled one is ready."""
 
     def eager(self) -> "EnginePlan":
         """The same without compilation: slower to answer, ready in a third of the time."""
-        return replace(self, flags=(*self.flags, EAGER), compiled=False)
+        return replace(self, flags=(*self.flags, EAGER), twice=False)
 
 
 def plan_engine(
@@ -118,9 +119,9 @@ def plan_engine(
     if preloaded := [library for library in (machine.tcmalloc, machine.gomp) if library]:
         environment["LD_PRELOAD"] = ":".join(preloaded)
     flags: tuple[str, ...] = ("--dtype", "bfloat16", "--max-num-batched-tokens", "1024")
-    plan = EnginePlan(
-        environment, flags, _summary(machine, compile_wanted, compiled), compiled=compiled
-    )
+    summary = _summary(machine, compile_wanted, compiled)
+    twice = machine.memory_gib > TWO_ENGINES_GIB
+    plan = EnginePlan(environment, flags, summary, twice=twice)
     return plan if compiled else plan.eager()
 
 

@@ -16,6 +16,7 @@ import torch
 
 logger = logging.getLogger(__name__)
 
+ACCOUNT = Path("/proc/self/schedstat")
 LOOK_SECONDS = 0.25
 CROWDED, FREE = 0.33, 0.2  # shares of their time that threads wait for a core; see docs/serving.md
 LATEST = 0.2  # how much the latest look counts beside those before
@@ -31,8 +32,8 @@ def install() -> None:
     worker: Any = getattr(cpu_worker, "CPUWorker", None)
     if not current_platform.is_cpu() or getattr(worker, "watches_cores", False):
         return
-    if not hasattr(worker, "compile_or_warm_up_model"):
-        logger.warning("vLLM warms up in another way: its threads always wait awake")
+    if not hasattr(worker, "compile_or_warm_up_model") or not ACCOUNT.exists():
+        logger.warning("Threads always wait awake: vLLM has changed, or Linux keeps no account.")
         return
     warm_up = worker.compile_or_warm_up_model
 

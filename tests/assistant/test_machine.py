@@ -36,10 +36,11 @@ def test_a_cpu_uses_all_cores_and_compiles():
     assert plan.environment["VLLM_CACHE_ROOT"] == "/cache"
     assert plan.environment["TORCHINDUCTOR_CACHE_DIR"] == "/cache/compiled"
     assert int(plan.environment["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) > 15  # as aiohttp keeps its side
-    assert plan.compiled
+    assert plan.twice
+    assert not plan_engine(replace(PLAIN, memory_gib=6), "auto", CACHE).twice
     assert "--enforce-eager" not in plan.flags
     assert "--enforce-eager" in plan.eager().flags
-    assert not plan.eager().compiled
+    assert not plan.eager().twice
     assert "2 threads of 24 GiB" in plan.summary
     assert "compiled, tcmalloc" in plan.summary
 

@@ -28,6 +28,7 @@ def main() -> None:
         file.write_text("".join(json.dumps(row.data) + "\n" for row in pairs() * 8))
         with running(Path(folder), ASSISTANT_COMPILE="auto", ASSISTANT_CONTEXT="") as product:
             product.wait_until_ready()
+            product.wait_until_compiled()
             first_tokens(product)  # unmeasured
             idle = first_tokens(product)
             trainer = train(product, file)

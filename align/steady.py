@@ -100,7 +100,7 @@ def _loss(tuned: Any, texts: list[torch.Tensor], share: float) -> float:
     """Mean negative log-likelihood per token, in nats, every paragraph weighing the same."""
     with _shared(tuned, share), torch.inference_mode():
         losses = [
-            float(torch.nn.functional.cross_entropy(tuned(ids).logits[0, :-1], ids[0, 1:]))
+            float(torch.nn.functional.cross_entropy(tuned(ids).logits[0, :-1].float(), ids[0, 1:]))
             for ids in texts
         ]
     return sum(losses) / len(losses)

@@ -182,6 +182,7 @@ class Fleet:
             raise
         else:
             self._report(f"{name} is compiled")
+            self._leaving.append(engine)
             await self._let_go(engine)
 
     async def _engine_for(self, version: Version, plan: EnginePlan) -> Engine:
@@ -209,6 +210,7 @@ class Fleet:
         """Give a version no new questions, let it finish its answers, then end it."""
         retired = [engine for engine in self._engines if engine.version.name == name]
         self._engines = [engine for engine in self._engines if engine.version.name != name]
+        self._leaving += retired
         if self._quickening and self._hurried in retired:
             self._quickening.cancel()
             await asyncio.gather(self._quickening, return_exceptions=True)
@@ -216,7 +218,6 @@ class Fleet:
             await self._let_go(engine)
 
     async def _let_go(self, engine: Engine) -> None:
-        self._leaving.append(engine)
         try:
             await engine.drained()
         finally:

@@ -57,6 +57,19 @@ def test_tokens_that_were_not_used_are_given_back(accounts: Accounts, clock: lis
     assert accounts.meter.take(ann, 70)["x-ratelimit-remaining-tokens"] == "0"
 
 
+def test_the_next_request_has_what_the_last_one_left(accounts: Accounts, clock: list[int]):
+    """Before the database was told; a request that is refused meanwhile takes none of it."""
+    ann = key(accounts, tokens_per_minute=100)
+    accounts.meter.take(ann, 90)
+    accounts.meter.leave(ann, 60)
+    with pytest.raises(TooMuch, match="100 tokens a minute"):
+        accounts.meter.take(ann, 71)
+    assert accounts.meter.take(ann, 70)["x-ratelimit-remaining-tokens"] == "0"
+    accounts.meter.settle()
+    with pytest.raises(TooMuch):
+        accounts.meter.take(ann, 1)
+
+
 def test_more_than_a_minutes_tokens_go_in_when_the_bucket_is_full(
     accounts: Accounts, clock: list[int]
 ):

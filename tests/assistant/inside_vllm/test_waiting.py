@@ -13,7 +13,7 @@ from tests.e2e.product import ROOT
 
 # A thread of libgomp that waits awake uses its core while this process sleeps.
 BURNT = """
-import json, resource, time
+import json, time
 import torch
 from assistant.inside_vllm.waiting import ENOUGH, IdleTeam
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from assistant.inside_vllm import building
+
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Be ready to become any engine, then become the one that is asked for."""
     end_with(int(sys.argv[1]))
+    building.begin()
     from vllm.entrypoints.launchers.api_server import entry  # noqa: PLC0415 - takes seconds
 
     from assistant.inside_vllm import start  # noqa: PLC0415

@@ -28,6 +28,8 @@ class Product:
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    begins: int = 0
+    """Where this start's part of the log begins."""
 
     @property
     def url(self) -> str:
@@ -39,6 +41,7 @@ class Product:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
+            self.begins = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "app.py")],
                 cwd=ROOT,
@@ -69,7 +72,8 @@ class Product:
         """Wait until the compiled engine has taken the place of the one that was ready sooner."""
 
         def there() -> bool:
-            return "is compiled" in self.log.read_text() and len(self.engines()) == 1
+            said = self.log.read_bytes()[self.begins :]
+            return b"is compiled" in said and len(self.engines()) == 1
 
         return self._wait(there, seconds)
 

@@ -1,0 +1,138 @@
+"""Linear layers on a CPU by kernels of our own, `gemm.cpp`.
+
+A step of a small model reads every weight for a handful of rows. vLLM 0.32's kernels (oneDNN's,
+and SGLang's) do that at half of what memory gives; ours come close to it, see docs/serving.md. They
+need a C++ compiler, and AMX or AVX-512 with bf16; elsewhere all stays as it is.
+"""
+
+import logging
+from typing import Any
+
+import torch
+
+from assistant.inside_vllm import building
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS = 16  # that a strip of packed weights has
+BYTES = 64  # of inputs that a tile of packed weights has
+SEAMS = ("process_weights_after_loading", "apply_weights", "_get_layer_params")
+
+
+def install() -> None:
+    """Let vLLM's linear layers use them where they fit."""
+    from vllm.model_executor.kernels.linear.scaled_mm import cpu  # noqa: PLC0415 - not in ours
+    from vllm.model_executor.layers import utils  # noqa: PLC0415
+    from vllm.platforms import current_platform  # noqa: PLC0415
+
+    kernel: Any = getattr(cpu, "CPUInt8ScaledMMLinearKernel", None)
+    if not current_platform.is_cpu() or getattr(utils, "products_are_ours", False):
+        return
+    if not hasattr(utils, "dispatch_cpu_unquantized_gemm") or not all(
+        hasattr(kernel, seam) for seam in SEAMS
+    ):
+        logger.warning("vLLM multiplies in another way: it is left as it is")
+    elif load():
+        in_bf16(utils)
+        in_int8(kernel)
+        utils.products_are_ours = True
+
+
+def load() -> bool:
+    """Make the kernels known to torch as `torch.ops.assistant`; whether they are."""
+    if not torch.cpu._is_avx512_bf16_supported():
+        return False
+    if not hasattr(torch.ops.assistant, "linear"):
+        try:
+            torch.ops.load_library(building.built())
+            try_out()
+        except (OSError, RuntimeError, building.CannotBuild) as error:
+            logger.warning("Products are left to vLLM, which is slower: %s", error)
+            return False
+        torch.library.register_fake("assistant::linear")(_shape)
+        torch.library.register_fake("assistant::linear_int8")(_shape_int8)
+    return True
+
+
+def try_out() -> None:
+    """Multiply once. Raises RuntimeError where that fails, or is wrong."""
+    x, weight = torch.ones(2, 32, dtype=torch.bfloat16), torch.eye(32, dtype=torch.bfloat16)
+    if not torch.equal(torch.ops.assistant.linear(x, torch.ops.assistant.pack(weight), None), x):
+        raise RuntimeError("the compiled kernels give wrong products")
+
+
+def in_bf16(utils: Any) -> None:
+    """Layers whose weights are not quantized."""
+    dispatch = utils.dispatch_cpu_unquantized_gemm
+
+    def dispatch_cpu_unquantized_gemm(layer: Any, remove_weight: bool) -> None:
+        weight, bias = layer.weight, getattr(layer, "bias", None)
+        if weight.is_meta or weight.dtype != torch.bfloat16 or not fits(weight):
+            dispatch(layer, remove_weight)
+            return
+        packed = torch.ops.assistant.pack(weight.detach().contiguous())
+        added = None if bias is None else bias.detach().float()
+        layer.cpu_linear = lambda x, _weight, bias: _linear(
+            x, packed, added if bias is not None else None
+        )
+        if remove_weight:
+            layer.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
+
+    utils.dispatch_cpu_unquantized_gemm = dispatch_cpu_unquantized_gemm
+
+
+def in_int8(kernel: Any) -> None:
+    """Layers of weights and inputs in 8 bits, a scale per output and row."""
+    process, apply = kernel.process_weights_after_loading, kernel.apply_weights
+
+    def process_weights_after_loading(self: Any, layer: Any) -> None:
+        weight, scales, *_ = self._get_layer_params(layer)
+        if not rounded_as_ours(self.config) or weight.dtype != torch.int8 or not fits(weight):
+            process(self, layer)
+        else:
+            layer.packed = torch.ops.assistant.pack(weight.detach().contiguous())
+            layer.scales = scales.detach().float().flatten().contiguous()
+            layer.added = None if layer.bias is None else layer.bias.detach().float()
+            setattr(layer, self.layer_param_names[0], None)
+
+    def apply_weights(self: Any, layer: Any, x: torch.Tensor, bias: Any = None) -> torch.Tensor:
+        if not hasattr(layer, "packed"):
+            return apply(self, layer, x, bias)
+        added = layer.added if bias is not None else None
+        flat = x.reshape(-1, x.shape[-1])
+        y = torch.ops.assistant.linear_int8(flat, layer.packed, layer.scales, added)
+        return y.view(*x.shape[:-1], -1)
+
+    kernel.process_weights_after_loading, kernel.apply_weights = (
+        process_weights_after_loading,
+        apply_weights,
+    )
+
+
+def rounded_as_ours(config: Any) -> bool:
+    """Whether a scheme of 8 bits is that of our kernel: see `linear_int8`."""
+    each_row = config.input_symmetric and not config.is_static_input_scheme
+    return bool(each_row and config.is_channelwise and torch.cpu._is_amx_tile_supported())
+
+
+def fits(weight: torch.Tensor) -> bool:
+    """Whether a matrix (outputs, inputs) consists of whole tiles."""
+    if weight.dim() != 2 or weight.numel() == 0:
+        return False
+    outputs, inputs = weight.shape
+    return not (outputs % OUTPUTS or inputs * weight.element_size() % BYTES)
+
+
+def _linear(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    y = torch.ops.assistant.linear(x.reshape(-1, x.shape[-1]), packed, bias)
+    return y.view(*x.shape[:-1], -1)
+
+
+def _shape(x: torch.Tensor, packed: torch.Tensor, _bias: torch.Tensor | None) -> torch.Tensor:
+    return x.new_empty(x.shape[0], packed.shape[0])
+
+
+def _shape_int8(
+    x: torch.Tensor, packed: torch.Tensor, _scales: torch.Tensor, _bias: torch.Tensor | None
+) -> torch.Tensor:
+    return x.new_empty(x.shape[0], packed.shape[0])

@@ -1,0 +1,211 @@
+"""Products of our own kernels: right for any number of rows, used by vLLM, and worth having."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from assistant.inside_vllm import building, gemm
+from tests.e2e.product import ROOT
+
+WITHOUT_AMX = ("-mno-amx-tile", "-mno-amx-bf16", "-mno-amx-int8")
+BF16 = pytest.mark.skipif(
+    not torch.cpu._is_avx512_bf16_supported(), reason="this processor has no AVX-512 with bf16"
+)
+AMX = pytest.mark.skipif(not torch.cpu._is_amx_tile_supported(), reason="this processor has no AMX")
+RIGHT = """
+import json, sys
+import torch
+from assistant.inside_vllm import building
+
+torch.manual_seed(1)
+torch.ops.load_library(building.built(*sys.argv[1:]))
+ours, worst, alone = torch.ops.assistant, 0.0, True
+for outputs, inputs in ((16, 32), (48, 64), (96, 576), (80, 1536)):
+    weight, bias = torch.randn(outputs, inputs).bfloat16(), torch.randn(outputs)
+    packed = ours.pack(weight)
+    for rows in (0, 1, 2, 5, 7, 15, 16, 17, 32, 33, 100):
+        wide, tall = torch.randn(rows, inputs + 32).bfloat16(), torch.randn(inputs, rows).bfloat16()
+        for x in (wide[:, :inputs].contiguous(), wide[:, :inputs], tall.t()):
+            for added in (None, bias):
+                exact = x.double() @ weight.double().t() + (0 if added is None else added.double())
+                y = ours.linear(x, packed, added)
+                assert y.shape == exact.shape and y.dtype == torch.bfloat16
+                if rows:
+                    worst = max(worst, float(((y - exact).abs() / exact.abs().max()).max()))
+                    alone &= torch.equal(y[-1:], ours.linear(x[-1:], packed, added))
+print(json.dumps([worst, alone]))
+"""
+ROUNDED = """
+import json
+import torch
+from assistant.inside_vllm import gemm
+
+torch.manual_seed(1)
+assert gemm.load()
+ours, worst = torch.ops.assistant, 0.0
+for outputs, inputs in ((16, 64), (96, 576), (80, 1536)):
+    weight = torch.randint(-127, 128, (outputs, inputs), dtype=torch.int8)
+    scales, bias, packed = torch.rand(outputs) / 100, torch.randn(outputs), ours.pack(weight)
+    for rows in (0, 1, 3, 16, 17, 65, 130):
+        x = (torch.randn(rows, inputs) * torch.rand(rows, 1) * 9).bfloat16()
+        one = x.float().abs().amax(1, keepdim=True) / 127
+        exact = (x.float() / one).round().double() @ weight.double().t() * one * scales + bias
+        y = ours.linear_int8(x, packed, scales, bias)
+        assert y.shape == exact.shape
+        if rows:
+            worst = max(worst, float(((y - exact).abs() / exact.abs().max()).max()))
+nothing = torch.zeros(2, 1536).bfloat16()
+zero = ours.linear_int8(nothing, packed, scales, None)
+print(json.dumps([worst, float(zero.abs().max())]))
+"""
+IN_VLLM = """
+import json, time
+import torch
+from vllm.model_executor.kernels.linear import scaled_mm as kernels
+from vllm.model_executor.kernels.linear.scaled_mm.cpu import CPUInt8ScaledMMLinearKernel as Kernel
+from vllm.model_executor.layers import utils
+from assistant.inside_vllm import gemm
+
+def layer(weight):
+    made = torch.nn.Module()
+    made.weight, made.bias = torch.nn.Parameter(weight.clone(), requires_grad=False), None
+    return made
+
+def linear(made, x):
+    return utils.cpu_unquantized_gemm(made, x, made.weight)
+
+torch.manual_seed(1)
+big, odd = [torch.randn(3072, 576).bfloat16() for _ in range(30)], torch.randn(40, 24).bfloat16()
+x, found = torch.randn(4, 576).bfloat16(), {}
+theirs = [layer(weight) for weight in big]
+for made in theirs:
+    utils.dispatch_cpu_unquantized_gemm(made, True)
+gemm.install()
+gemm.install()  # vLLM may call it again
+ours, small = [layer(weight) for weight in big], layer(odd)
+for made in (*ours, small):
+    utils.dispatch_cpu_unquantized_gemm(made, True)
+
+def same(one, other):
+    return torch.allclose(one.float(), other.float(), 0.02, 0.3)
+
+found["same"] = same(linear(ours[0], x), linear(theirs[0], x))
+found["odd"] = same(linear(small, x[:, :24]), x[:, :24] @ odd.t())
+found["shape"] = list(linear(ours[0], x.view(2, 2, 576)).shape)
+found["ours"] = utils.products_are_ours and ours[0].weight.numel() == 0
+
+def seconds(layers):
+    began = time.perf_counter()
+    for made in layers:
+        linear(made, x)
+    return time.perf_counter() - began
+
+times = [(seconds(theirs), seconds(ours)) for _ in range(30)]
+found["theirs"], found["own"] = (min(column) for column in zip(*times))
+
+names = ["weight", "weight_scale", "input_scale", "input_zero_point", "azp_adj"]
+config = kernels.Int8ScaledMMLinearLayerConfig(
+    is_static_input_scheme=False, is_channelwise=True, input_symmetric=True
+)
+quantized = layer(torch.randint(-127, 128, (96, 576), dtype=torch.int8))
+quantized.weight_scale = torch.nn.Parameter(torch.rand(96, 1) / 100, requires_grad=False)
+quantized.logical_widths = [96]
+for name in names[2:]:
+    setattr(quantized, name, None)
+exact = x.float() @ (quantized.weight.float() * quantized.weight_scale).t()
+kernel = Kernel(config, names)
+kernel.process_weights_after_loading(quantized)
+y = kernel.apply_weights(quantized, x.view(2, 2, 576))
+found["int8"] = float((y.view(4, 96).float() - exact).abs().max() / exact.abs().max())
+found["int8 ours"] = hasattr(quantized, "packed")
+print(json.dumps(found))
+"""
+
+
+def told(script: str, *arguments: str) -> Any:
+    """What a script prints in a process of its own, with two threads."""
+    run = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "2"},
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@BF16
+@pytest.mark.parametrize("flags", [(), WITHOUT_AMX], ids=["as here", "without AMX"])
+def test_products_are_right_and_a_row_does_not_depend_on_the_others(flags: tuple[str, ...]):
+    worst, alone = told(RIGHT, *flags)
+    assert worst < 0.004  # half a place of bf16
+    assert alone
+
+
+@AMX
+def test_products_in_8_bits_are_right():
+    worst, zero = told(ROUNDED)
+    assert worst < 0.01
+    assert zero == 0
+
+
+@BF16
+def test_vllm_uses_them_where_they_fit_and_is_faster_for_it():
+    """Where its own are as fast, ours can go."""
+    found = told(IN_VLLM)
+    assert (found["ours"], found["same"], found["odd"]) == (True, True, True)
+    assert found["shape"] == [2, 2, 3072]
+    assert found["int8"] < 0.02
+    assert found["int8 ours"] == torch.cpu._is_amx_tile_supported()
+    assert found["own"] < 0.9 * found["theirs"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "fit"),
+    [
+        ((48, 64), torch.bfloat16, True),
+        ((48, 64), torch.int8, True),
+        ((48, 32), torch.int8, False),
+        ((40, 64), torch.bfloat16, False),
+        ((0, 64), torch.bfloat16, False),
+        ((2, 16, 32), torch.bfloat16, False),
+    ],
+)
+def test_what_fits(shape: tuple[int, ...], kind: torch.dtype, fit: bool):
+    assert gemm.fits(torch.empty(shape, dtype=kind)) == fit
+
+
+def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiled: list[str] = []
+
+    def compile_nothing(command: list[str]) -> None:
+        compiled.append(command[-1])
+        Path(command[-1]).touch()
+
+    monkeypatch.setattr(building, "_compile", compile_nothing)
+    first = building.built()
+    assert building.built() == first
+    assert building.built("-O2") != first
+    assert len(compiled) == 2
+    assert not [left for left in (tmp_path / "assistant-kernels").iterdir() if left.is_dir()]
+
+
+@pytest.mark.parametrize("compiler", ["false", "/nowhere/g++"])
+def test_without_a_compiler_all_stays_as_it_is(
+    compiler: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert not gemm.load()
+    assert "left to vLLM" in caplog.text
+    assert compiler in caplog.text

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from assistant.errors import AssistantError, Forbidden
+from assistant.machine import take_turns
 from assistant.settings import Settings, parse
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def main() -> int:
     """Start everything; problems known before the start are one sentence and exit code 1."""
     try:
         settings = parse()
+        take_turns()
         with listening(settings) as sock:
             serve(settings, sock)
     except AssistantError as error:
@@ -87,7 +89,8 @@ def compose(settings: Settings, sock: socket.socket, spare: "EngineProcess | Non
 
     registry = Registry(settings.home)
     store = FeedbackStore(settings.database)
-    accounts, own_secret = Accounts(settings.database), secret(settings.secret)
+    accounts = Accounts(settings.database, alone=settings.database_url is None)
+    own_secret = secret(settings.secret)
     if not settings.loopback and not accounts.keys.usable():
         raise Forbidden(
             f"Refusing to listen on {settings.host} without an API key, since anyone who "

@@ -97,7 +97,10 @@ class Door:
 
     async def _take(self, key: Key, tokens: int) -> dict[str, str]:
         """Take from the limits; what is taken for somebody who has left meanwhile goes back."""
-        taking = asyncio.ensure_future(asyncio.to_thread(self._accounts.meter.take, key, tokens))
+        meter = self._accounts.meter
+        if meter.knows(key):
+            return meter.take(key, tokens)
+        taking = asyncio.ensure_future(asyncio.to_thread(meter.take, key, tokens))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -111,10 +114,13 @@ class Door:
 
         The database hears a moment later, of all that ended meanwhile.
         """
-        self._accounts.meter.leave(key, unused)
+        meter = self._accounts.meter
+        meter.leave(key, unused)
+        if not meter.waits:
+            return
         if not self._settling or self._settling.when() < asyncio.get_running_loop().time():
             self._settling = asyncio.get_running_loop().call_later(
-                SETTLE_SECONDS, _in_background, self._accounts.meter.settle
+                SETTLE_SECONDS, _in_background, meter.settle
             )
 
     def _caller(self, owner: str, who: str, key: Key | None = None) -> Caller:

@@ -4,49 +4,21 @@ Requests and tokens are token buckets that fill up within a minute; requests und
 per program, so that those of a program that died are forgotten.
 """
 
-import math
 import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from assistant.access.buckets import Allowance, Headers, require_place
 from assistant.access.keys import Key
-from assistant.access.schema import allowance, api_key, under_way
-from assistant.errors import TooMuch
+from assistant.access.schema import allowance as allowance_table
+from assistant.access.schema import api_key, under_way
 from assistant.feedback.records import now_ms
 
-MINUTE = 60_000
 DEAD_AFTER = 15_000  # ms without a sign of life
 HEARTBEAT_SECONDS = 5
-
-
-@dataclass
-class Bucket:
-    """How much of a limit per minute is left; it fills up evenly."""
-
-    name: str
-    limit: int
-    left: float
-
-    def fill(self, ms: int) -> None:
-        """Let time pass."""
-        self.left = min(self.limit, self.left + self.limit * ms / MINUTE)
-
-    def seconds_until(self, amount: float) -> float:
-        """How long until it holds that much."""
-        return max(0.0, (amount - self.left) * 60 / self.limit)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """As OpenAI's API tells it."""
-        return {
-            f"x-ratelimit-limit-{self.name}": str(self.limit),
-            f"x-ratelimit-remaining-{self.name}": str(max(0, math.floor(self.left))),
-            f"x-ratelimit-reset-{self.name}": f"{self.seconds_until(self.limit):.3f}s",
-        }
 
 
 class Meter:
@@ -55,6 +27,9 @@ class Meter:
     How many requests are under way here is known here, and only copied into the database: a write
     that fails is made good by the next one.
     """
+
+    waits = True
+    """Whether others wait for `settle`."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -65,11 +40,14 @@ class Meter:
         self._running: dict[str, int] = {}
         self._owed: dict[str, tuple[Key, int]] = {}  # tokens to give back, by key
 
-    def take(self, key: Key, tokens: int) -> dict[str, str]:
+    def knows(self, _key: Key) -> bool:
+        """Whether `take` needs no database for it."""
+        return False
+
+    def take(self, key: Key, tokens: int) -> Headers:
         """Count one request that may use up to `tokens`; returns the headers about limits.
 
-        Raises TooMuch, with nothing taken. A request for more tokens than a minute's is let in
-        when the bucket is full.
+        Raises TooMuch, with nothing taken.
         """
         with (
             self._counted(key) as count,
@@ -77,23 +55,15 @@ class Meter:
             self._writing() as connection,
         ):
             self._lock(connection, key)
-            requests, filled = self._buckets(connection, key, back)
-            used = [(b, a) for b, a in ((requests, 1), (filled, tokens)) if b]
-            headers = {k: v for bucket, _ in used for k, v in bucket.headers.items()}
-            self._check_concurrent(connection, key, headers)
-            for bucket, amount in used:
-                if wait := bucket.seconds_until(min(amount, bucket.limit)):
-                    raise TooMuch(
-                        f"This key may use {bucket.limit} {bucket.name} a minute; there is room "
-                        f"for this request in {math.ceil(wait)} s.",
-                        *(wait, headers),
-                    )
-            for bucket, amount in used:
-                bucket.left -= amount
-            self._write(connection, key, requests, filled)
+            allowance = find_allowance(connection, key)
+            allowance.give_back(back)
+            running = self._elsewhere(connection, key) + self._at_work(key)
+            require_place(running, key.limits.concurrent, allowance.headers)
+            allowance.take(tokens)
+            write_allowance(connection, key.id, *allowance.left, allowance.at)
             count()  # before the lock is let go, or two would take the last place
             self._set(connection, key.id, self._at_work(key))
-        return {k: v for bucket, _ in used for k, v in bucket.headers.items()}
+        return allowance.headers
 
     def leave(self, key: Key, unused: int) -> None:
         """A request is over, and did not use so many tokens.
@@ -130,8 +100,9 @@ class Meter:
     def _give_back(self, key: Key, unused: int) -> None:
         with self._writing() as connection:
             self._lock(connection, key)
-            requests, tokens = self._buckets(connection, key, unused)
-            self._write(connection, key, requests, tokens)
+            allowance = find_allowance(connection, key)
+            allowance.give_back(unused)
+            write_allowance(connection, key.id, *allowance.left, allowance.at)
             self._set(connection, key.id, self._at_work(key))
 
     @contextmanager
@@ -189,56 +160,15 @@ class Meter:
         query = sa.select(api_key.c.id).where(api_key.c.id == key.id)
         connection.execute(query.with_for_update())
 
-    @staticmethod
-    def _buckets(
-        connection: sa.Connection, key: Key, back: int
-    ) -> tuple[Bucket | None, Bucket | None]:
-        """Of requests and of tokens, `back` of which return into it."""
-        row = connection.execute(
-            sa.select(allowance).where(allowance.c.key_id == key.id)
-        ).one_or_none()
-
-        def bucket(name: str, limit: int | None) -> Bucket | None:
-            if limit is None:
-                return None
-            found = Bucket(name, limit, getattr(row, name) if row else limit)
-            found.fill(now_ms() - row.at if row else 0)
-            return found
-
-        tokens = bucket("tokens", key.limits.tokens_per_minute)
-        if tokens:
-            tokens.left = min(tokens.limit, tokens.left + back)
-        return bucket("requests", key.limits.requests_per_minute), tokens
-
-    @staticmethod
-    def _write(
-        connection: sa.Connection, key: Key, requests: Bucket | None, tokens: Bucket | None
-    ) -> None:
-        values = {
-            "requests": requests.left if requests else 0.0,
-            "tokens": tokens.left if tokens else 0.0,
-            "at": now_ms(),
-        }
-        mine = allowance.c.key_id == key.id
-        if not connection.execute(allowance.update().where(mine).values(values)).rowcount:
-            connection.execute(allowance.insert().values(values | {"key_id": key.id}))
-
-    def _check_concurrent(
-        self, connection: sa.Connection, key: Key, headers: dict[str, str]
-    ) -> None:
+    def _elsewhere(self, connection: sa.Connection, key: Key) -> int:
+        """How many of a key's requests other programs answer."""
         if key.limits.concurrent is None:
-            return
+            return 0
         others = (under_way.c.program != self._program) & (
             under_way.c.seen_at > now_ms() - DEAD_AFTER
         )
         total = sa.select(sa.func.coalesce(sa.func.sum(under_way.c.requests), 0))
-        elsewhere = connection.scalar(total.where(under_way.c.key_id == key.id, others)) or 0
-        if elsewhere + self._at_work(key) >= key.limits.concurrent:
-            raise TooMuch(
-                f"This key may have {key.limits.concurrent} requests answered at once; "
-                "please wait for one of them.",
-                *(1.0, headers),
-            )
+        return connection.scalar(total.where(under_way.c.key_id == key.id, others)) or 0
 
     def _set(self, connection: sa.Connection, key_id: str, running: int) -> None:
         mine = (under_way.c.key_id == key_id) & (under_way.c.program == self._program)
@@ -246,3 +176,23 @@ class Meter:
         if not connection.execute(under_way.update().where(mine).values(values)).rowcount:
             names = {"key_id": key_id, "program": self._program}
             connection.execute(under_way.insert().values(names | values))
+
+
+def find_allowance(connection: sa.Connection, key: Key) -> Allowance:
+    """What a key may use now, by what the database was told last."""
+    query = sa.select(allowance_table).where(allowance_table.c.key_id == key.id)
+    if not (row := connection.execute(query).one_or_none()):
+        return Allowance.of(key.limits, now_ms())
+    found = Allowance.of(key.limits, row.at, row.requests, row.tokens)
+    found.wait_until(now_ms())
+    return found
+
+
+def write_allowance(
+    connection: sa.Connection, key_id: str, requests: float | None, tokens: float | None, at: int
+) -> None:
+    """Tell the database what is left to a key."""
+    values = {"requests": requests or 0.0, "tokens": tokens or 0.0, "at": at}
+    mine = allowance_table.c.key_id == key_id
+    if not connection.execute(allowance_table.update().where(mine).values(values)).rowcount:
+        connection.execute(allowance_table.insert().values(values | {"key_id": key_id}))

@@ -37,6 +37,7 @@ constexpr int GROUP = 4;     // bytes
 constexpr int LINE = 64;     // bytes
 constexpr int TILE = OUTPUTS * LINE;
 constexpr int AHEAD = 4;  // tiles
+constexpr int SMALL = 2;  // strips, too few to be shared by threads
 
 struct Product {
   const char* x;
@@ -203,7 +204,7 @@ bool ready() { return true; }
 template <bool INT8>
 void shared(const Product& p) {
   int64_t count = p.outputs / OUTPUTS;
-#pragma omp parallel
+#pragma omp parallel if (count > SMALL)
   {
     int64_t mine = omp_get_thread_num(), team = omp_get_num_threads();
     strips<INT8>(p, count * mine / team, count * (mine + 1) / team);
@@ -233,7 +234,7 @@ Tensor pack(const Tensor& weights) {
   const int64_t bytes = weights.size(1) * weights.element_size(), tiles = bytes / LINE;
   auto* from = static_cast<const char*>(weights.data_ptr());
   auto* to = static_cast<char*>(packed.data_ptr());
-#pragma omp parallel for
+#pragma omp parallel for if (weights.size(0) > SMALL * OUTPUTS)
   for (int64_t n = 0; n < weights.size(0); n++)
     for (int64_t k = 0; k < bytes; k += GROUP) {
       int64_t tile = (n / OUTPUTS) * tiles + k / LINE;

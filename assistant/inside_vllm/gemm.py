@@ -55,7 +55,10 @@ def load() -> bool:
 
 
 def try_out() -> None:
-    """Multiply once. Raises RuntimeError where that fails, or is wrong."""
+    """Multiply once. Raises RuntimeError where that fails, or is wrong.
+
+    So little that it takes one thread: a process that had a team cannot fork its core (`start`).
+    """
     x, weight = torch.ones(2, 32, dtype=torch.bfloat16), torch.eye(32, dtype=torch.bfloat16)
     if not torch.equal(torch.ops.assistant.linear(x, torch.ops.assistant.pack(weight), None), x):
         raise RuntimeError("the compiled kernels give wrong products")

@@ -265,6 +265,13 @@ def test_the_running_program_makes_rows_that_name_it(product: Product, tmp_path:
         assert row["made_by"]["url"] == f"{product.url}/v1"
 
 
+def test_what_runs_is_finished_before_what_wakes(product: Product):
+    assert product.process is not None
+    engine = product.engine()
+    for process in (product.process, engine, *engine.children()):
+        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
+
+
 def test_a_program_that_nobody_asks_leaves_the_cores_alone(product: Product):
     """Gradio's queue looks for work a thousand times a second unless it is told not to."""
     program = psutil.Process(product.process.pid)

@@ -1,6 +1,7 @@
 """The door: who is let in, asked of the database once for everybody who comes at the same time."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,9 +18,10 @@ from assistant.errors import StoreError, TooMuch, Unknown
 Work = Callable[[Door], Awaitable[None]]
 
 
-def with_door(tmp_path: Path, work: Work, *, free: bool = False) -> None:
+def with_door(tmp_path: Path, work: Work, *, free: bool = False, alone: bool = False) -> None:
     async def run() -> None:
-        door = Door(Accounts(f"sqlite:///{tmp_path / 'a.db'}"), b"x" * 32, free=free)
+        accounts = Accounts(f"sqlite:///{tmp_path / 'a.db'}", alone=alone)
+        door = Door(accounts, b"x" * 32, free=free)
         await door.start()
         try:
             await work(door)
@@ -139,3 +141,24 @@ def test_who_leaves_while_something_is_taken_gives_it_back(tmp_path: Path):
             pass
 
     with_door(tmp_path, work)
+
+
+def test_alone_a_busy_database_holds_nobody_up(tmp_path: Path):
+    with Accounts(f"sqlite:///{tmp_path / 'a.db'}") as accounts:
+        key, _ = accounts.keys.create("Ann", ("chat",), limits=Limits(requests_per_minute=100))
+
+    async def work(door: Door) -> None:
+        caller = door.browser("browser_a", key)
+        async with door.visit(caller, "v1", 10):
+            pass  # the first one asks the database
+        busy = sqlite3.connect(tmp_path / "a.db")
+        busy.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        for left in range(98, 88, -1):
+            async with door.visit(caller, "v1", 10) as used:
+                assert used.headers["x-ratelimit-remaining-requests"] == str(left)
+        assert time.monotonic() - began < 0.1
+        busy.rollback()
+        busy.close()
+
+    with_door(tmp_path, work, alone=True)

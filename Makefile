@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start bench-train bench-memory bench-beside bench-two bench-serve numbers soak clean
+.PHONY: help chat test lint loop bench-start bench-train bench-memory bench-beside bench-two bench-serve bench-gemm numbers soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,10 @@ bench-two: ## measure what two engines get done beside each other (see docs/serv
 bench-serve: ## measure the whole server beside stock vLLM (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.serve
+
+bench-gemm: ## measure the matrix products of one step, vLLM's and ours (see docs/serving.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.gemm
 
 soak: ## kill it fifty times, crowd it, and use it for half an hour (an hour; goes on where it was)
 	@$(PYTHON) requirements/install.py --with-tests

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 SOURCE = Path(__file__).with_name("gemm.cpp")
 SECONDS = 120
+NEEDED = "avx512_bf16"
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-Wl,--as-needed")
 
 
@@ -26,7 +27,9 @@ class CannotBuild(Exception):
 
 
 def begin() -> None:
-    """Compile in the background; whoever needs the kernels waits for it in `built`."""
+    """Compile in the background, for an engine that can use it; `built` waits until it is done."""
+    if os.environ.get("VLLM_TARGET_DEVICE") != "cpu" or NEEDED not in _instructions():
+        return
 
     def build() -> None:
         with contextlib.suppress(CannotBuild, OSError):  # told by who needs them
@@ -67,11 +70,14 @@ def _command() -> list[str]:
 
 def _name(command: list[str]) -> str:
     """Of what the kernels are made from: source, command, PyTorch, the processor's instructions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    instructions = next((line for line in lines if line.startswith("flags")), "")
     torch = importlib.metadata.version("torch")
-    parts = (SOURCE.read_text(), *command, torch, instructions)
+    parts = (SOURCE.read_text(), *command, torch, _instructions())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _instructions() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line for line in lines if line.startswith("flags")), "")
 
 
 def _cache() -> Path:

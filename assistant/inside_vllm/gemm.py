@@ -1,8 +1,8 @@
 """Linear layers on a CPU by kernels of our own, `gemm.cpp`.
 
 A step of a small model reads every weight for a handful of rows. vLLM 0.32's kernels (oneDNN's,
-and SGLang's) do that at half of what memory gives; ours come close to it, see docs/serving.md. They
-need a C++ compiler, and AMX or AVX-512 with bf16; elsewhere all stays as it is.
+and SGLang's) take longer than memory takes to give the weights; see docs/serving.md. Ours need
+a C++ compiler, and AMX or AVX-512 with bf16; elsewhere all stays as it is.
 """
 
 import logging

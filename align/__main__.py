@@ -1,5 +1,6 @@
 """`align …`: make the next version. Every command ends by naming the next one to run."""
 
+import contextlib
 import json
 import os
 import sys
@@ -191,6 +192,9 @@ def _be_gentle() -> None:
         os.environ.setdefault(name, value)
     if hasattr(os, "nice"):
         os.nice(NICENESS - os.nice(0))
+    if hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):  # whoever serves interrupts it at once
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _report(quiet: bool) -> Callable[[str], None]:

@@ -1,5 +1,6 @@
 """What this machine has, and how an engine should run on it."""
 
+import contextlib
 import ctypes.util
 import importlib.util
 import os
@@ -45,7 +46,8 @@ def take_turns() -> None:
     each other; when each interrupts them at once, all wait longer (measured, see docs/serving.md).
     """
     if hasattr(os, "sched_setscheduler"):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with contextlib.suppress(OSError):  # where it may not, it is only slower
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 @dataclass(frozen=True)

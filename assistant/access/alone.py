@@ -31,6 +31,8 @@ class LoneMeter:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._read = engine.execution_options(isolation_level="AUTOCOMMIT")  # waits for no write
+        self._settling = threading.Lock()
         self._accounts: dict[str, Account] = {}
         self._here = threading.Lock()
 
@@ -67,6 +69,10 @@ class LoneMeter:
 
     def settle(self) -> None:
         """Tell the database; what it is not told now, it is next time."""
+        with self._settling:
+            self._settle()
+
+    def _settle(self) -> None:
         with self._here:
             new = [name for name, account in self._accounts.items() if not account.written]
             told = {name: self._accounts[name].allowance for name in new}
@@ -94,9 +100,9 @@ class LoneMeter:
             if known:  # its limits have changed
                 requests, tokens = known.allowance.left
                 fresh = Allowance.of(key.limits, known.allowance.at, requests, tokens)
-                self._accounts[key.id] = Account(key.limits, fresh, known.running)
+                self._accounts[key.id] = Account(key.limits, fresh, known.running, known.written)
                 return
-        with self._engine.connect() as connection:
+        with self._read.connect() as connection:
             found = find_allowance(connection, key)
         with self._here:
             self._accounts.setdefault(key.id, Account(key.limits, found))

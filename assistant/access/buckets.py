@@ -20,8 +20,8 @@ class Bucket:
     left: float
 
     def fill(self, ms: int) -> None:
-        """Let time pass."""
-        self.left = min(self.limit, self.left + self.limit * ms / MINUTE)
+        """Let time pass; a clock that was set back takes nothing away."""
+        self.left = min(self.limit, self.left + self.limit * max(0, ms) / MINUTE)
 
     def seconds_until(self, amount: float) -> float:
         """How long until it holds that much."""

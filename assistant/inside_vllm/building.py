@@ -28,14 +28,14 @@ class CannotBuild(Exception):
 
 def begin() -> None:
     """Compile in the background, for an engine that can use it; `built` waits until it is done."""
-    if os.environ.get("VLLM_TARGET_DEVICE") != "cpu" or NEEDED not in _instructions():
-        return
 
     def build() -> None:
         with contextlib.suppress(CannotBuild, OSError):  # told by who needs them
-            built()
+            if NEEDED in _instructions():
+                built()
 
-    threading.Thread(target=build, name="building of kernels", daemon=True).start()
+    if os.environ.get("VLLM_TARGET_DEVICE") == "cpu":
+        threading.Thread(target=build, name="building of kernels", daemon=True).start()
 
 
 def built(*more: str) -> str:
@@ -46,6 +46,7 @@ def built(*more: str) -> str:
     command = [*_command(), *more]
     made = _cache() / f"gemm-{_name(command)}.so"
     made.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _require_private(made.parent)
     with FileLock(made.with_suffix(".lock"), timeout=SECONDS):
         if not made.exists():
             with tempfile.TemporaryDirectory(dir=made.parent) as folder:
@@ -71,7 +72,10 @@ def _command() -> list[str]:
 def _name(command: list[str]) -> str:
     """Of what the kernels are made from: source, command, PyTorch, the processor's instructions."""
     torch = importlib.metadata.version("torch")
-    parts = (SOURCE.read_text(), *command, torch, _instructions())
+    compiler = subprocess.run(
+        [command[0], "--version"], capture_output=True, text=True, check=False
+    )
+    parts = (SOURCE.read_text(), *command, compiler.stdout, torch, _instructions())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -81,7 +85,20 @@ def _instructions() -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assistant-kernels"
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:
+        raise CannotBuild("there is no home for a cache; set XDG_CACHE_HOME.") from None
+    return home / "assistant-kernels"
+
+
+def _require_private(folder: Path) -> None:
+    """What is in it is run."""
+    facts = folder.stat()
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+        raise CannotBuild(
+            f"{folder} is not ours alone; remove it, or set XDG_CACHE_HOME elsewhere."
+        )
 
 
 def _compile(command: list[str]) -> None:

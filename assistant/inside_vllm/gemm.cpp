@@ -25,7 +25,6 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Bf16 = uint16_t;
 
@@ -131,22 +130,25 @@ void block(const Product& p, int64_t m, int rows, int64_t n, bool first) {
 }
 
 template <bool INT8>
-void rows(const Product& p, int64_t begin, int64_t end, int at_once, int64_t from, int64_t to) {
-  if (begin == end) return;
-  configure(at_once);
-  for (int64_t n = from; n < to; n += 2)
-    for (int64_t m = begin; m < end; m += at_once)
-      if (n + 1 < to)
-        block<INT8, true>(p, m, at_once, n, m == 0);
-      else
-        block<INT8, false>(p, m, at_once, n, m == 0);
+void blocks(const Product& p, int64_t m, int rows, int64_t n, int64_t to) {
+  if (n + 1 < to)
+    block<INT8, true>(p, m, rows, n, m == 0);
+  else
+    block<INT8, false>(p, m, rows, n, m == 0);
 }
 
+// Strip by strip, so that weights are read from memory once, whatever the number of rows.
 template <bool INT8>
 void strips(const Product& p, int64_t from, int64_t to) {
-  int64_t whole = p.rows / ROWS * ROWS;
-  rows<INT8>(p, 0, whole, ROWS, from, to);
-  rows<INT8>(p, whole, p.rows, p.rows - whole, from, to);
+  const int64_t whole = p.rows / ROWS * ROWS;
+  const int rest = p.rows - whole;
+  if (!whole || !rest) configure(whole ? ROWS : rest);
+  for (int64_t n = from; n < to; n += 2) {
+    if (whole && rest) configure(ROWS);
+    for (int64_t m = 0; m < whole; m += ROWS) blocks<INT8>(p, m, ROWS, n, to);
+    if (whole && rest) configure(rest);
+    if (rest) blocks<INT8>(p, whole, rest, n, to);
+  }
   _tile_release();
 }
 
@@ -216,8 +218,12 @@ float quantize(const Bf16* x, int64_t count, int8_t* out) {
   auto number = [&](int64_t k) { return _mm512_castsi512_ps(_mm512_slli_epi32(
       _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(x + k))), 16)); };
   __m512 largest = _mm512_setzero_ps();
-  for (int64_t k = 0; k < count; k += 16)
+  __mmask16 broken = 0;
+  for (int64_t k = 0; k < count; k += 16) {
     largest = _mm512_max_ps(largest, _mm512_abs_ps(number(k)));
+    broken |= _mm512_cmp_ps_mask(number(k), number(k), _CMP_UNORD_Q);
+  }
+  if (broken) return NAN;  // and so is all that comes of this row
   float scale = std::max(_mm512_reduce_max_ps(largest), 1e-10f) / 127;
   __m512 inverse = _mm512_set1_ps(1 / scale);
   for (int64_t k = 0; k < count; k += 16) {
@@ -258,6 +264,8 @@ Product product(const Tensor& x, const Tensor& packed, const std::optional<Tenso
 }
 
 Tensor answer(const Tensor& x, const Tensor& packed) {
+  STD_TORCH_CHECK(x.dim() == 2 && x.size(1) == packed.size(1), "the inputs are not of this layer");
+  STD_TORCH_CHECK(x.scalar_type() == torch::headeronly::ScalarType::BFloat16, "inputs must be bf16");
   return torch::stable::new_empty(x, {x.size(0), packed.size(0)});
 }
 

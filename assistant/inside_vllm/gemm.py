@@ -5,6 +5,7 @@ and SGLang's) take longer than memory takes to give the weights; see docs/servin
 a C++ compiler, and AMX or AVX-512 with bf16; elsewhere all stays as it is.
 """
 
+import functools
 import logging
 from typing import Any
 
@@ -38,19 +39,19 @@ def install() -> None:
         utils.products_are_ours = True
 
 
+@functools.cache
 def load() -> bool:
-    """Make the kernels known to torch as `torch.ops.assistant`; whether they are."""
+    """Make the kernels known to torch as `torch.ops.assistant`; whether they are, and are right."""
     if not torch.cpu._is_avx512_bf16_supported():
         return False
-    if not hasattr(torch.ops.assistant, "linear"):
-        try:
-            torch.ops.load_library(building.built())
-            try_out()
-        except (OSError, RuntimeError, building.CannotBuild) as error:
-            logger.warning("Products are left to vLLM, which is slower: %s", error)
-            return False
-        torch.library.register_fake("assistant::linear")(_shape)
-        torch.library.register_fake("assistant::linear_int8")(_shape_int8)
+    try:
+        torch.ops.load_library(building.built())
+        try_out()
+    except (OSError, RuntimeError, building.CannotBuild) as error:
+        logger.warning("Products are left to vLLM, which is slower: %s", error)
+        return False
+    torch.library.register_fake("assistant::linear")(_shape)
+    torch.library.register_fake("assistant::linear_int8")(_shape_int8)
     return True
 
 
@@ -59,9 +60,21 @@ def try_out() -> None:
 
     So little that it takes one thread: a process that had a team cannot fork its core (`start`).
     """
+    ours = torch.ops.assistant
     x, weight = torch.ones(2, 32, dtype=torch.bfloat16), torch.eye(32, dtype=torch.bfloat16)
-    if not torch.equal(torch.ops.assistant.linear(x, torch.ops.assistant.pack(weight), None), x):
+    right = torch.equal(ours.linear(x, ours.pack(weight), None), x)
+    if has_int8():
+        x, weight = torch.ones(2, 64, dtype=torch.bfloat16), torch.eye(64)[:32].to(torch.int8)
+        y = ours.linear_int8(x, ours.pack(weight), torch.ones(32), None)
+        right &= torch.equal(y, x[:, :32])
+    if not right:
         raise RuntimeError("the compiled kernels give wrong products")
+
+
+def has_int8() -> bool:
+    """Whether the compiled kernels multiply in 8 bits: AMX does."""
+    name = "assistant::linear_int8"
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU"))
 
 
 def in_bf16(utils: Any) -> None:
@@ -74,10 +87,8 @@ def in_bf16(utils: Any) -> None:
             dispatch(layer, remove_weight)
             return
         packed = torch.ops.assistant.pack(weight.detach().contiguous())
-        added = None if bias is None else bias.detach().float()
-        layer.cpu_linear = lambda x, _weight, bias: _linear(
-            x, packed, added if bias is not None else None
-        )
+        own = None if bias is None else bias.detach().float()
+        layer.cpu_linear = lambda x, _weight, bias: _linear(x, packed, _added(bias, own))
         if remove_weight:
             layer.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
 
@@ -101,10 +112,9 @@ def in_int8(kernel: Any) -> None:
     def apply_weights(self: Any, layer: Any, x: torch.Tensor, bias: Any = None) -> torch.Tensor:
         if not hasattr(layer, "packed"):
             return apply(self, layer, x, bias)
-        added = layer.added if bias is not None else None
-        flat = x.reshape(-1, x.shape[-1])
+        added, flat = _added(bias, layer.added), x.reshape(-1, x.shape[-1])
         y = torch.ops.assistant.linear_int8(flat, layer.packed, layer.scales, added)
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], y.shape[-1])
 
     kernel.process_weights_after_loading, kernel.apply_weights = (
         process_weights_after_loading,
@@ -115,7 +125,8 @@ def in_int8(kernel: Any) -> None:
 def rounded_as_ours(config: Any) -> bool:
     """Whether a scheme of 8 bits is that of our kernel: see `linear_int8`."""
     each_row = config.input_symmetric and not config.is_static_input_scheme
-    return bool(each_row and config.is_channelwise and torch.cpu._is_amx_tile_supported())
+    in_bf16 = torch.get_default_dtype() == torch.bfloat16  # vLLM sets it to that of activations
+    return bool(each_row and config.is_channelwise and in_bf16 and has_int8())
 
 
 def fits(weight: torch.Tensor) -> bool:
@@ -128,7 +139,12 @@ def fits(weight: torch.Tensor) -> bool:
 
 def _linear(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     y = torch.ops.assistant.linear(x.reshape(-1, x.shape[-1]), packed, bias)
-    return y.view(*x.shape[:-1], -1)
+    return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def _added(bias: torch.Tensor | None, own: torch.Tensor | None) -> torch.Tensor | None:
+    """What is added: nothing where the layer does that later, else its own, as a rule."""
+    return bias.float() if bias is not None and own is None else own if bias is not None else None
 
 
 def _shape(x: torch.Tensor, packed: torch.Tensor, _bias: torch.Tensor | None) -> torch.Tensor:

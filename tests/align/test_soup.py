@@ -97,31 +97,27 @@ def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
     assert all(torch.allclose(found[name], expected[name], atol=2e-3) for name in expected)
 
 
-def test_killed_while_registering_it_leaves_no_weights_behind(judged: Settings, tmp_path: Path):
-    settings = copied(judged, tmp_path / "home")
-    killed_when(settings.home / "versions" / "round-001", settings, trainings=2)
-    run(settings, knobs(trainings=2))
-    assert not list((settings.home / "rounds").glob("round-001/**/model.safetensors"))
-
-
-def test_a_shortage_may_pass_and_loses_nothing(
+def test_a_shortage_may_pass_and_a_kill_while_registering_loses_nothing(
     judged: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings = copied(judged, tmp_path / "home")
-    enough = estimate.check
+    folder, enough = settings.home / "rounds" / "round-001", estimate.check
 
     def short(base: Path, rows: list, recipe: Recipe, out: Path) -> None:
         if ".dpo-2" in str(out):
             raise Shortage("Too little disk.")
         enough(base, rows, recipe, out)
 
-    monkeypatch.setattr(estimate, "check", short)
-    with pytest.raises(Shortage, match="round-001 then goes on; to begin anew"):
-        run(settings, knobs(trainings=2))
-    monkeypatch.setattr(estimate, "check", enough)
+    with monkeypatch.context() as filled:
+        filled.setattr(estimate, "check", short)
+        with pytest.raises(Shortage, match="round-001 then goes on; to begin anew"):
+            run(settings, knobs(trainings=2))
+    assert [stage for stage in STAGES if (folder / stage).is_dir()] == STAGES[:2]
+    killed_when(settings.home / "versions" / "round-001", settings, trainings=2)
     outcome, said = run(settings, knobs(trainings=2))
     assert outcome["state"] == "on trial"
-    assert [line.split(":")[0] for line in said if "finished before" in line] == ["dpo", "kto"]
+    assert [line.split(":")[0] for line in said if "finished before" in line] == STAGES
+    assert not list((settings.home / "rounds").glob("round-001/**/model.safetensors"))
 
 
 def test_a_shortage_at_the_beginning_makes_way_for_a_smaller_recipe(

@@ -56,6 +56,21 @@ def built(*more: str) -> str:
     return str(made)
 
 
+def load() -> None:
+    """Make the kernels known to torch. Raises as `built` does, and OSError where they are broken.
+
+    What is broken, by a power cut say, is removed, so that the next start compiles it again.
+    """
+    import torch  # noqa: PLC0415 - takes seconds, and `begin` does without
+
+    made = built()
+    try:
+        torch.ops.load_library(made)
+    except OSError:
+        Path(made).unlink(missing_ok=True)
+        raise
+
+
 def _command() -> list[str]:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
     if not compiler:

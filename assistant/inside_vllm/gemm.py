@@ -45,7 +45,7 @@ def load() -> bool:
     if not torch.cpu._is_avx512_bf16_supported():
         return False
     try:
-        torch.ops.load_library(building.built())
+        building.load()
         try_out()
     except (OSError, RuntimeError, building.CannotBuild) as error:
         logger.warning("Products are left to vLLM, which is slower: %s", error)
@@ -143,8 +143,10 @@ def _linear(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) ->
 
 
 def _added(bias: torch.Tensor | None, own: torch.Tensor | None) -> torch.Tensor | None:
-    """What is added: nothing where the layer does that later, else its own, as a rule."""
-    return bias.float() if bias is not None and own is None else own if bias is not None else None
+    """What is added: nothing where the layer does that later, else its own bias, made ready."""
+    if bias is None:
+        return None
+    return bias.float() if own is None else own
 
 
 def _shape(x: torch.Tensor, packed: torch.Tensor, _bias: torch.Tensor | None) -> torch.Tensor:

@@ -32,6 +32,8 @@ TIMES = 15
 READ_MIB = 512
 
 Step = Callable[[dict[int, torch.Tensor]], None]
+Pack = Callable[[torch.Tensor], torch.Tensor]
+Multiply = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
 
 
 def main() -> None:
@@ -48,8 +50,10 @@ def main() -> None:
         raise SystemExit("Our kernels do not run on this machine.")
     gemm.in_bf16(utils)
     steps["ours, bf16"] = in_bf16(utils, weights)
-    if torch.cpu._is_amx_tile_supported():
-        steps["vLLM, 8 bits"], steps["ours, 8 bits"] = by_vllm(rounded), by_us(rounded)
+    if gemm.has_int8():
+        theirs, ours = torch.ops._C.convert_weight_packed, torch.ops.assistant.pack
+        steps["vLLM, 8 bits"] = in_8_bits(rounded, theirs, by_vllm)
+        steps["ours, 8 bits"] = in_8_bits(rounded, ours, by_us)
     print("ms a step, median (range)")
     print("rows  " + "  ".join(f"{name:>18}" for name in steps))
     for rows in ROWS:
@@ -85,30 +89,26 @@ def in_bf16(utils: Any, weights: list[torch.Tensor]) -> Step:
     return step
 
 
-def by_vllm(weights: list[torch.Tensor]) -> Step:
-    """vLLM's kernel for 8 bits."""
-    packed = [torch.ops._C.convert_weight_packed(weight) for weight in weights]
+def in_8_bits(weights: list[torch.Tensor], pack: Pack, multiply: Multiply) -> Step:
+    """By a kernel, and its way of laying out weights."""
+    packed = [pack(weight) for weight in weights]
     scales = [torch.ones(len(weight)) for weight in weights]
 
     def step(inputs: dict[int, torch.Tensor]) -> None:
         for weight, scale, (_, width) in zip(packed, scales, MATRICES, strict=True):
-            torch.ops._C.int8_scaled_mm_with_quant(
-                inputs[width], weight, scale, None, torch.bfloat16, True
-            )
+            multiply(inputs[width], weight, scale)
 
     return step
 
 
-def by_us(weights: list[torch.Tensor]) -> Step:
-    """Ours."""
-    packed = [torch.ops.assistant.pack(weight) for weight in weights]
-    scales = [torch.ones(len(weight)) for weight in weights]
+def by_vllm(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> None:
+    """One product."""
+    torch.ops._C.int8_scaled_mm_with_quant(x, weight, scale, None, torch.bfloat16, True)
 
-    def step(inputs: dict[int, torch.Tensor]) -> None:
-        for weight, scale, (_, width) in zip(packed, scales, MATRICES, strict=True):
-            torch.ops.assistant.linear_int8(inputs[width], weight, scale, None)
 
-    return step
+def by_us(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> None:
+    """One product."""
+    torch.ops.assistant.linear_int8(x, weight, scale, None)
 
 
 def reading() -> float:

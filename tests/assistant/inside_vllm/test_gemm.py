@@ -208,6 +208,16 @@ def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not [left for left in (tmp_path / "assistant-kernels").iterdir() if left.is_dir()]
 
 
+def test_what_is_broken_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        building, "_compile", lambda command: Path(command[-1]).write_bytes(b"half")
+    )
+    with pytest.raises(OSError, match="Could not load this library"):
+        building.load()
+    assert not list(tmp_path.glob("assistant-kernels/*.so"))
+
+
 def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "assistant-kernels").mkdir()

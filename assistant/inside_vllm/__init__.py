@@ -7,7 +7,14 @@ and does nothing where vLLM is no longer as it expects; a test tells when it is 
 
 def install() -> None:
     """Make every change; called by vLLM, more than once in some processes."""
-    from assistant.inside_vllm import drawing, gemm, seeds, waiting  # noqa: PLC0415 - not in ours
+    from assistant.inside_vllm import (  # noqa: PLC0415 - not in ours
+        drawing,
+        gemm,
+        groups,
+        seeds,
+        threads,
+        waiting,
+    )
 
-    for change in (seeds, drawing, gemm, waiting):
+    for change in (seeds, drawing, gemm, groups, threads, waiting):
         change.install()

@@ -90,7 +90,14 @@ def _name(command: list[str]) -> str:
     compiler = subprocess.run(
         [command[0], "--version"], capture_output=True, text=True, check=False
     )
-    parts = (SOURCE.read_text(), *command, compiler.stdout, torch, _instructions())
+    parts = (
+        SOURCE.read_text(),
+        SOURCE.with_name("team.h").read_text(),
+        *command,
+        compiler.stdout,
+        torch,
+        _instructions(),
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

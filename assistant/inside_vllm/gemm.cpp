@@ -20,10 +20,11 @@
 #include <optional>
 #include <vector>
 
-#include <omp.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
+
+#include "team.h"
 
 using torch::stable::Tensor;
 using Bf16 = uint16_t;
@@ -36,7 +37,8 @@ constexpr int GROUP = 4;     // bytes
 constexpr int LINE = 64;     // bytes
 constexpr int TILE = OUTPUTS * LINE;
 constexpr int AHEAD = 4;  // tiles
-constexpr int SMALL = 2;  // strips, too few to be shared by threads
+constexpr int SMALL = 2;   // strips, too few to be shared by threads
+constexpr int PIECES = 4;  // for each thread
 
 struct Product {
   const char* x;
@@ -203,14 +205,20 @@ bool ready() { return true; }
 
 #endif
 
+// Work on 0 … count, shared in pieces of an even number, of which each thread may have several.
+template <typename Task>
+void shared(int64_t count, const Task& task) {
+  Team& team = Team::of_this_process();
+  int64_t piece = std::max<int64_t>(SMALL, count / (PIECES * team.threads()) / 2 * 2);
+  auto work = [](const void* task, int64_t from, int64_t to) {
+    (*static_cast<const Task*>(task))(from, to);
+  };
+  team.run(work, &task, count, piece);
+}
+
 template <bool INT8>
-void shared(const Product& p) {
-  int64_t count = p.outputs / OUTPUTS;
-#pragma omp parallel if (count > SMALL)
-  {
-    int64_t mine = omp_get_thread_num(), team = omp_get_num_threads();
-    strips<INT8>(p, count * mine / team, count * (mine + 1) / team);
-  }
+void multiply(const Product& p) {
+  shared(p.outputs / OUTPUTS, [&](int64_t from, int64_t to) { strips<INT8>(p, from, to); });
 }
 
 // Row by row to -127 … 127, by its largest number; returns what one of that is worth.
@@ -240,13 +248,14 @@ Tensor pack(const Tensor& weights) {
   const int64_t bytes = weights.size(1) * weights.element_size(), tiles = bytes / LINE;
   auto* from = static_cast<const char*>(weights.data_ptr());
   auto* to = static_cast<char*>(packed.data_ptr());
-#pragma omp parallel for if (weights.size(0) > SMALL * OUTPUTS)
-  for (int64_t n = 0; n < weights.size(0); n++)
-    for (int64_t k = 0; k < bytes; k += GROUP) {
-      int64_t tile = (n / OUTPUTS) * tiles + k / LINE;
-      int64_t place = k % LINE / GROUP * LINE + n % OUTPUTS * GROUP;
-      std::memcpy(to + tile * TILE + place, from + n * bytes + k, GROUP);
-    }
+  shared(weights.size(0) / OUTPUTS, [&](int64_t first, int64_t last) {
+    for (int64_t n = first * OUTPUTS; n < last * OUTPUTS; n++)
+      for (int64_t k = 0; k < bytes; k += GROUP) {
+        int64_t tile = (n / OUTPUTS) * tiles + k / LINE;
+        int64_t place = k % LINE / GROUP * LINE + n % OUTPUTS * GROUP;
+        std::memcpy(to + tile * TILE + place, from + n * bytes + k, GROUP);
+      }
+  });
   return packed;
 }
 
@@ -272,7 +281,7 @@ Tensor answer(const Tensor& x, const Tensor& packed) {
 // x (rows, inputs) and packed in bf16, bias (outputs) in float32 -> (rows, outputs) in bf16
 Tensor linear(const Tensor& x, const Tensor& packed, const std::optional<Tensor>& bias) {
   Tensor dense = x.stride(1) == 1 ? x : torch::stable::contiguous(x), out = answer(x, packed);
-  if (x.size(0)) shared<false>(product(dense, packed, bias, out));
+  if (x.size(0)) multiply<false>(product(dense, packed, bias, out));
   return out;
 }
 
@@ -290,14 +299,19 @@ Tensor linear_int8(const Tensor& x, const Tensor& packed, const Tensor& scales,
   int8_t* rounded = kept_rounded.data();  // this thread's, for all of its team
   float* worth = kept_worth.data();
   Product p = product(dense, packed, bias, out);
-#pragma omp parallel for if (p.rows > 4 * ROWS)
-  for (int64_t m = 0; m < p.rows; m++)
-    worth[m] = quantize(reinterpret_cast<const Bf16*>(p.row(m)), inputs, rounded + m * inputs);
+  auto round = [&](int64_t from, int64_t to) {
+    for (int64_t m = from; m < to; m++)
+      worth[m] = quantize(reinterpret_cast<const Bf16*>(p.row(m)), inputs, rounded + m * inputs);
+  };
+  if (p.rows > 4 * ROWS)
+    shared(p.rows, round);
+  else
+    round(0, p.rows);
   p.x = reinterpret_cast<const char*>(rounded);
   p.x_stride = inputs;
   p.row_scales = worth;
   p.output_scales = static_cast<const float*>(scales.data_ptr());
-  shared<true>(p);
+  multiply<true>(p);
   return out;
 }
 #endif

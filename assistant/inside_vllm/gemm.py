@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 OUTPUTS = 16  # that a strip of packed weights has
 BYTES = 64  # of inputs that a tile of packed weights has
+OURS = "packed"  # what a layer has whose products are ours
 SEAMS = ("process_weights_after_loading", "apply_weights", "_get_layer_params")
 
 
@@ -86,7 +87,7 @@ def in_bf16(utils: Any) -> None:
         if weight.is_meta or weight.dtype != torch.bfloat16 or not fits(weight):
             dispatch(layer, remove_weight)
             return
-        packed = torch.ops.assistant.pack(weight.detach().contiguous())
+        layer.packed = packed = torch.ops.assistant.pack(weight.detach().contiguous())
         own = None if bias is None else bias.detach().float()
         layer.cpu_linear = lambda x, _weight, bias: _linear(x, packed, _added(bias, own))
         if remove_weight:

@@ -19,7 +19,7 @@ from filelock import FileLock
 SOURCE = Path(__file__).with_name("gemm.cpp")
 SECONDS = 120
 NEEDED = "avx512_bf16"
-FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-Wl,--as-needed")
+FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-shared", "-Wl,--as-needed")
 
 
 class CannotBuild(Exception):

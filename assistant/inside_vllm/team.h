@@ -56,7 +56,10 @@ class Team {
   static constexpr uint64_t AWAKE = 1'000'000;    // cycles, half a millisecond or less
 
   Team() : threads_(std::min(omp_get_max_threads(), omp_get_num_procs())) {
-    pthread_atfork(nullptr, nullptr, [] { of_this_process().helpers_ = false; });
+    pthread_atfork(nullptr, nullptr, [] {  // a fork has none of its parent's threads
+      of_this_process().helpers_ = false;
+      of_this_process().asleep_ = 0;
+    });
   }
 
   static void pause(int& waited) {

@@ -14,8 +14,10 @@ from typing import Any
 
 from assistant.inside_vllm import building, gemm
 
-FEW = 64  # tokens of a step; measured, see docs/serving.md
-LONG = 4000  # tokens of context, of all answers together
+# Measured with the embedded model, see docs/serving.md. In numbers of a layer: those are what takes
+# time, while threads wait for each other as long in a small model as in a large one.
+SMALL = 64 * 576  # hidden states of a step: 64 tokens of it
+LONG = 4000 * 2 * 192  # keys and values of all contexts together: 4000 tokens of it
 METADATA = 5  # its place after layer, query, key, value and cache
 
 Method = Callable[..., Any]
@@ -67,13 +69,14 @@ class Threads:
 
 
 def steps(execute: Method, threads: Threads) -> Method:
-    """Steps of few tokens take one thread, if all products are ours."""
+    """Small steps take one thread, if all products are ours."""
 
     def execute_model(self: Any, scheduled: Any, *args: Any, **named: Any) -> Any:
         if not hasattr(self, "shares_products"):
             self.shares_products = all_products_are_ours(self.get_model())
-        few = self.shares_products and scheduled.total_num_scheduled_tokens <= FEW
-        with threads.taken(1 if few else threads.all):
+        numbers = scheduled.total_num_scheduled_tokens * self.model_config.get_hidden_size()
+        small = self.shares_products and numbers <= SMALL
+        with threads.taken(1 if small else threads.all):
             return execute(self, scheduled, *args, **named)
 
     return execute_model
@@ -83,7 +86,8 @@ def contexts(build: Method, threads: Threads) -> Method:
     """Attention over much context is planned for all threads."""
 
     def build_for(self: Any, prefix: int, common: Any, *args: Any, **named: Any) -> Any:
-        long = common.seq_lens.sum().item() > LONG
+        tokens = common.seq_lens.sum().item()
+        long = tokens * 2 * self.num_kv_heads * self.head_dim > LONG
         with threads.taken(threads.all if long else threads.now):
             metadata = build(self, prefix, common, *args, **named)
         metadata.threads = threads.all if long else threads.now

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,12 +67,9 @@ def test_the_number_is_as_before_after_a_step_that_failed():
         assert taken.now == 1
         raise RuntimeError("no step")
 
-    class Runner:
-        shares_products = True
-
-    class Scheduled:
-        total_num_scheduled_tokens = 3
-
+    model = SimpleNamespace(get_hidden_size=lambda: 576)
+    runner = SimpleNamespace(shares_products=True, model_config=model)
+    scheduled = SimpleNamespace(total_num_scheduled_tokens=3)
     with pytest.raises(RuntimeError, match="no step"):
-        threads.steps(fails, taken)(Runner(), Scheduled())
+        threads.steps(fails, taken)(runner, scheduled)
     assert taken.now == taken.all == 2

@@ -48,12 +48,13 @@ def main() -> None:
         sys.argv[1], enforce_eager=True, dtype="bfloat16", max_model_len=256, max_num_seqs=8,
         enable_prefix_caching=False,
     )  # fmt: skip
-    for case, few, long in (("ours", 64, 4000), ("long", 64, 150), ("vLLM's", 0, 4000)):
-        threads.FEW, threads.LONG = few, long
+    small, long = threads.SMALL, threads.LONG
+    for case, *limits in (("ours", small, long), ("long", small, 0), ("vLLM's", 0, long)):
+        threads.SMALL, threads.LONG = limits
         seen.clear()
         answers = llm.generate(PROMPTS, GREEDY, use_tqdm=False)
         found[case] = {
-            "read by": sorted({number for number, rows in seen if rows > threads.FEW}),
+            "read by": sorted({number for number, rows in seen if rows > len(PROMPTS)}),
             "answered by": sorted({number for number, rows in seen if rows == len(PROMPTS)}),
             "said": [list(answer.outputs[0].token_ids) for answer in answers],
         }

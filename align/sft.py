@@ -8,7 +8,6 @@ from trl import SFTConfig, SFTTrainer
 
 from align.data.packing import side_by_side
 from align.recipes import SFT, Recipe
-from align.speed import compact_lm_head
 from align.steady import Anchored
 from align.training import lora, train
 
@@ -31,15 +30,13 @@ def likelier(
     """Make the labels of token rows likelier; in blocks, rows stand beside each other unseen."""
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
-        trainer = _Trainer(
+        return _Trainer(
             model,
             args=SFTConfig(**arguments, padding_free=in_blocks),
             train_dataset=dataset,
             processing_class=tokenizer,
             peft_config=lora(recipe),
         )
-        compact_lm_head(model)
-        return trainer
 
     return train(build, recipe, seed, base, rows, out)
 

@@ -18,15 +18,16 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig
 from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from align import estimate, ranks, speed
+from align import estimate, ranks
 from align.curve import Clock, Watch
 from align.loading import SPEAKER, Form, load
 from align.merging import check_adapter, keep_whole, merge
 from align.progress import Progress
+from align.quick.model import quicken
 from align.recipes import DPO, Recipe, Speaking
 from align.rendering import tokenizer_of
 from align.steady import Anchored, steadied
@@ -77,6 +78,7 @@ def train(
     watch = Watch(Progress(out.parent), made / "curve.jsonl", anchor, floor)
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
+    quicken(trainer)
     trainer.anchor = anchor
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
@@ -224,13 +226,12 @@ class TakesTokens(Anchored):
         return dataset
 
     def _precompute_ref_logps(self, dataset: Dataset, *given: Any) -> Dataset:
-        """Give the model our head before TRL's constructor computes what the base thinks.
+        """Make the model quick before TRL's constructor computes what the base thinks.
 
         TRL lets the first process write that to a file that all read, which datasets would put into
         a folder that each process has of its own.
         """
-        model: Any = self.model  # type: ignore[attr-defined]
-        speed.compact_lm_head(model.get_base_model() if isinstance(model, PeftModel) else model)
+        quicken(self)
         with tempfile.TemporaryDirectory() as own:
             shared = ranks.agreed(own)
             dataset._get_cache_file_path = lambda fingerprint: f"{shared}/{fingerprint}.arrow"

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from assistant.inside_vllm import building
+from assistant.inside_vllm.building import KERNELS
+from assistant.kernels import CannotBuild
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +47,9 @@ def load() -> bool:
     if not torch.cpu._is_avx512_bf16_supported():
         return False
     try:
-        building.load()
+        KERNELS.load(torch.ops.load_library)
         try_out()
-    except (OSError, RuntimeError, building.CannotBuild) as error:
+    except (OSError, RuntimeError, CannotBuild) as error:
         logger.warning("Products are left to vLLM, which is slower: %s", error)
         return False
     torch.library.register_fake("assistant::linear")(_shape)

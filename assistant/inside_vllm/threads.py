@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from assistant.inside_vllm import building, gemm
+from assistant.inside_vllm import gemm
+from assistant.inside_vllm.building import KERNELS
 
 # Measured with the embedded model, see docs/serving.md. In numbers of a layer: those are what takes
 # time, while threads wait for each other as long in a small model as in a large one.
@@ -38,7 +39,7 @@ def install() -> None:
     if not all(hasattr(*seam) for seam in seams):
         logging.getLogger(__name__).warning("vLLM makes its steps in another way: left as it is")
     elif gemm.load():
-        threads = Threads(ctypes.CDLL(building.built()))
+        threads = Threads(ctypes.CDLL(KERNELS.built()))
         runner.execute_model = steps(runner.execute_model, threads)
         plan.build = contexts(plan.build, threads)
         attention.forward = attending(attention.forward, threads)

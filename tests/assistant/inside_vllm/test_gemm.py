@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from assistant.inside_vllm import building, gemm
+from assistant.inside_vllm import gemm
 from tests.e2e.product import ROOT
 
 WITHOUT_AMX = ("-mno-amx-tile", "-mno-amx-bf16", "-mno-amx-int8")
@@ -21,10 +21,10 @@ AMX = pytest.mark.skipif(not torch.cpu._is_amx_tile_supported(), reason="this pr
 RIGHT = """
 import json, sys
 import torch
-from assistant.inside_vllm import building
+from assistant.inside_vllm.building import KERNELS
 
 torch.manual_seed(1)
-torch.ops.load_library(building.built(*sys.argv[1:]))
+torch.ops.load_library(KERNELS.built(*sys.argv[1:]))
 ours, worst, alone = torch.ops.assistant, 0.0, True
 for outputs, inputs in ((16, 32), (48, 64), (96, 576), (80, 1536)):
     weight, bias = torch.randn(outputs, inputs).bfloat16(), torch.randn(outputs)
@@ -190,40 +190,6 @@ def test_vllm_uses_them_where_they_fit_and_is_faster_for_it():
 )
 def test_what_fits(shape: tuple[int, ...], kind: torch.dtype, fit: bool):
     assert gemm.fits(torch.empty(shape, dtype=kind)) == fit
-
-
-def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    compiled: list[str] = []
-
-    def compile_nothing(command: list[str]) -> None:
-        compiled.append(command[-1])
-        Path(command[-1]).touch()
-
-    monkeypatch.setattr(building, "_compile", compile_nothing)
-    first = building.built()
-    assert building.built() == first
-    assert building.built("-O2") != first
-    assert len(compiled) == 2
-    assert not [left for left in (tmp_path / "assistant-kernels").iterdir() if left.is_dir()]
-
-
-def test_what_is_broken_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(
-        building, "_compile", lambda command: Path(command[-1]).write_bytes(b"half")
-    )
-    with pytest.raises(OSError, match="Could not load this library"):
-        building.load()
-    assert not list(tmp_path.glob("assistant-kernels/*.so"))
-
-
-def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "assistant-kernels").mkdir()
-    (tmp_path / "assistant-kernels").chmod(0o777)
-    with pytest.raises(building.CannotBuild, match="not ours alone"):
-        building.built()
 
 
 @pytest.mark.parametrize("compiler", ["false", "/nowhere/g++"])

@@ -1,4 +1,4 @@
-"""Where the trainers' time on a CPU is won back; each seam says what it replaces, and why.
+"""A head that scores only what is learnt.
 
 Measured by `make bench-train`; what it brought is in docs/training.md.
 """
@@ -29,9 +29,9 @@ def compact_lm_head(model: Any) -> None:
     compilers we do not use), recomputes the logits, multiplies in float32, and adds up entropies
     and means that are only logged. Here only learnt positions are scored, in the weights' precision
     with float32 sums, and the logged extras are left at zero. Log-probabilities and gradients are
-    the same, which `tests/align/test_speed.py` checks; it also says when TRL no longer needs this.
-    A model that scales or caps its logits, or has a bias there, keeps TRL's head, and so does one
-    on a GPU.
+    the same, which `tests/align/quick/test_head.py` checks; it also says when TRL no longer needs
+    this. A model that scales or caps its logits, or has a bias there, keeps TRL's head, and so does
+    one on a GPU.
     """
     if model.device.type != "cpu":
         return

@@ -18,7 +18,7 @@ from transformers import (
 )
 from trl.trainer.utils import add_fused_lm_head
 
-from align.speed import IGNORED, ROWS, compact_lm_head
+from align.quick.head import IGNORED, ROWS, compact_lm_head
 from assistant.settings import Settings
 from tests.align.conftest import tiny_model
 from tests.align.lessons import teach

@@ -11,6 +11,7 @@ import tyro
 
 from align import ranks
 from align.data.commands import data
+from align.quick.building import KERNELS
 from align.recipes import DPO, KTO, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round
 from assistant.errors import AssistantError
 from assistant.machine import Machine
@@ -89,6 +90,7 @@ def round_(
         trainings: Trainings with other seeds whose weights are averaged; without it two where few
             rows were given, and otherwise one.
     """
+    KERNELS.begin()
     from align import round as rounds
 
     asked = Round(base, seed, replay, trainings, sft, dpo, kto)
@@ -174,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(stage: str, job: Job, recipe: Recipe, as_json: bool) -> None:
+    KERNELS.begin()
     from dataclasses import asdict
 
     from align.stages import make

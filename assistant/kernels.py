@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 SECONDS = 120
+KEPT_SECONDS = 30 * 24 * 3600
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-shared", "-Wl,--as-needed")
 
 
@@ -55,7 +57,15 @@ class Kernels:
                     fresh = Path(folder) / made.name
                     _compile([*command, "-o", str(fresh)])
                     fresh.replace(made)
+                self._forget(made.parent)
+            os.utime(made)
         return str(made)
+
+    def _forget(self, cache: Path) -> None:
+        """Remove what nobody has used for long: an older source, or another PyTorch."""
+        for file in cache.glob(f"{self.source.stem}-*"):
+            if time.time() - file.stat().st_mtime > KEPT_SECONDS:
+                file.unlink(missing_ok=True)
 
     def load(self, load_library: Callable[[str], None]) -> None:
         """Make them known to torch, by `torch.ops.load_library`.

@@ -82,17 +82,18 @@ void gated(const T* x, int64_t rows, int64_t width, T* out) {
   }
 }
 
-// The gradient of [gate, up], put in its place; what it gave comes again in `again`.
+// The gradient of [gate, up] in `to`; what they gave comes again in `again`.
 template <typename T>
-void gated_back(T* x, const T* pull, int64_t rows, int64_t width, T* again) {
+void gated_back(const T* x, const T* pull, int64_t rows, int64_t width, T* to, T* again) {
 #pragma omp parallel for
   for (int64_t n = 0; n < rows; n++) {
-    T *gate = x + n * 2 * width, *other = gate + width;
+    const T *gate = x + n * 2 * width, *other = gate + width;
+    T *of_gate = to + n * 2 * width, *of_other = of_gate + width;
     for (int64_t i = 0; i < width; i++) {
       const float g = up(gate[i]), u = up(other[i]), s = sigmoid(g), p = up(pull[n * width + i]);
       again[n * width + i] = down<T>(g * s * u);
-      gate[i] = down<T>(p * u * s * (1 + g * (1 - s)));
-      other[i] = down<T>(p * g * s);
+      of_gate[i] = down<T>(p * u * s * (1 + g * (1 - s)));
+      of_other[i] = down<T>(p * g * s);
     }
   }
 }
@@ -133,8 +134,9 @@ void gated_op(const Tensor& x, Tensor out) {
   EACH_TYPE(x, gated<T>(data<T>(x), x.size(0), out.size(1), data<T>(out)););
 }
 
-void gated_back_op(Tensor x, const Tensor& pull, Tensor again) {
-  EACH_TYPE(x, gated_back<T>(data<T>(x), data<T>(pull), x.size(0), pull.size(1), data<T>(again)););
+void gated_back_op(const Tensor& x, const Tensor& pull, Tensor to, Tensor again) {
+  EACH_TYPE(x, gated_back<T>(data<T>(x), data<T>(pull), x.size(0), pull.size(1), data<T>(to),
+                             data<T>(again)););
 }
 
 void attend_op(const Tensor& qkv, const Tensor& segments, int64_t queries, int64_t keys, Tensor out,
@@ -160,7 +162,7 @@ STABLE_TORCH_LIBRARY(assistant_align, library) {
       "Tensor(b!) again) -> ()");
   library.def("turn(Tensor(a!) x, Tensor cosines, Tensor sines, int heads, float sign) -> ()");
   library.def("gated(Tensor x, Tensor(a!) out) -> ()");
-  library.def("gated_back(Tensor(a!) x, Tensor pull, Tensor(b!) again) -> ()");
+  library.def("gated_back(Tensor x, Tensor pull, Tensor(a!) to, Tensor(b!) again) -> ()");
   library.def(
       "attend(Tensor qkv, Tensor segments, int queries, int keys, Tensor(a!) out, "
       "Tensor(b!) norms) -> ()");

@@ -4,13 +4,12 @@ TRL pads rows to one length, computes what two answers share, their question, tw
 PyTorch write every intermediate of every small operation to memory, in float32 for adapters. Here
 rows lie one after the other without padding, two rows that begin alike share that beginning, and
 what lies between two large products is one pass over memory (`layers.cpp`). Values and gradients
-are the same, which `tests/align/test_layers.py` checks.
+are the same, which `tests/align/quick/test_layers.py` checks.
 """
 
 import functools
 import logging
 import types
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,18 +17,10 @@ from peft.tuners.lora import LoraLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaModel
 
+from align.quick.building import KERNELS
 from align.quick.rows import Laid, laid, padded_right
-from assistant.kernels import CannotBuild, Kernels
+from assistant.kernels import CannotBuild
 
-HERE = Path(__file__).parent
-KERNELS = Kernels(
-    HERE / "layers.cpp",
-    headers=(HERE / "attention.h", HERE / "numbers.h"),
-    flags=(  # sums may be taken in any order
-        "-fopenmp", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math",
-        "-fno-math-errno",
-    ),
-)  # fmt: skip
 OURS = torch.ops.assistant_align
 LANES = 16  # numbers that kernels take at once: a head is a multiple of it
 ATTENTION = ("q_proj", "k_proj", "v_proj")
@@ -163,14 +154,14 @@ class _Through(torch.autograd.Function):  # type: ignore[misc]
         ) = ctx.saved_tensors  # fmt: skip
         pull = pull.contiguous()
         of_hidden, of_low = layer.down.backward(pull)
-        hidden = torch.empty_like(of_hidden)
-        OURS.gated_back(wide, of_hidden, hidden)  # `wide` is its gradient now
+        hidden, of_wide = torch.empty_like(of_hidden), torch.empty_like(wide)
+        OURS.gated_back(wide, of_hidden, of_wide, hidden)
         learnt_down = layer.down.learnt(pull, of_low, hidden, low_down)
 
-        of_normed, of_low = layer.gated.backward(wide)
+        of_normed, of_low = layer.gated.backward(of_wide)
         of_middle, normed = pull.clone(), torch.empty_like(middle)
         OURS.norm_back(middle, layer.between.weight, scales_between, of_normed, of_middle, normed)
-        learnt_gated = layer.gated.learnt(wide, of_low, normed, low_wide)
+        learnt_gated = layer.gated.learnt(of_wide, of_low, normed, low_wide)
 
         of_said, of_low = layer.out.backward(of_middle)
         learnt_out = layer.out.learnt(of_middle, of_low, said, low_out)
@@ -266,11 +257,11 @@ def fits(model: Any) -> bool:
 
 def is_adapted(module: Any) -> bool:
     """Whether a linear layer has one plain adapter that is learnt, and no bias."""
-    if not isinstance(module, LoraLayer) or list(module.lora_A) != module.active_adapters:
+    if not isinstance(module, LoraLayer) or len(module.lora_A) != 1:
         return False
-    [name] = module.active_adapters if len(module.active_adapters) == 1 else [None]
+    name = adapter_of(module)
     return (
-        name is not None
+        name in module.lora_A
         and module.base_layer.bias is None
         and module.lora_B[name].bias is None
         and not module.lora_variant

@@ -23,7 +23,7 @@ inline Bf16 down<Bf16>(float x) {
   return (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded;
 }
 
-// e^x for x ≤ 0, to 2 units in the last place; 0 where that is less than the least float
+// e^x for x ≤ 0 (Cephes' polynomial), to 2 units in the last place; below -87.3 as there
 inline float exp_of(float x) {
   x = std::max(x, -87.3f);
   float n = std::nearbyint(x * 1.44269504f);

@@ -1,5 +1,6 @@
 """Kernels of our own are compiled once, by who may, and again where they are broken."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from assistant import kernels
 from assistant.inside_vllm.building import KERNELS
 
 
-def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_they_are_compiled_once_and_kept_while_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     compiled: list[str] = []
 
@@ -18,11 +21,19 @@ def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         Path(command[-1]).touch()
 
     monkeypatch.setattr(kernels, "_compile", compile_nothing)
+    cache = tmp_path / "assistant-kernels"
+    cache.mkdir(mode=0o700)
+    unused, others = cache / "gemm-0123.so", cache / "layers-0123.so"
+    for file in (unused, others):
+        file.touch()
+        os.utime(file, (0, 0))
     first = KERNELS.built()
     assert KERNELS.built() == first
     assert KERNELS.built("-O2") != first
     assert len(compiled) == 2
-    assert not [left for left in (tmp_path / "assistant-kernels").iterdir() if left.is_dir()]
+    assert not [left for left in cache.iterdir() if left.is_dir()]
+    assert not unused.exists()
+    assert others.exists()
 
 
 def test_what_is_broken_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

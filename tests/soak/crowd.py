@@ -14,12 +14,14 @@ from tests.e2e.product import Product
 CLIENTS = 1000
 TOKENS = 16
 HONEST = {"200", "429", "503"}
+CALM_SECONDS = 60  # for connections that are kept a while to be closed
 
 
 def run(product: Product, clients: int = CLIENTS) -> dict[str, Any]:
     """All clients at once, once; then again, to see whether memory stays where it was."""
     assert product.process is not None
     program = psutil.Process(product.process.pid)
+    before = program.num_fds()
     found: dict[str, Any] = {}
     for which in ("first", "again"):
         outcome, seconds, slowest = asyncio.run(crowd(product.url, clients))
@@ -29,12 +31,22 @@ def run(product: Product, clients: int = CLIENTS) -> dict[str, Any]:
             "seconds": round(seconds, 1),
             "slowest_page_s": round(slowest, 2),
             "memory_mib": round(memory),
-            "open_files": program.num_fds(),
+            "open_files": settled(program, before),
+            "before": before,
         }
         print(which, json.dumps(found[which]), flush=True)
         assert set(outcome) <= HONEST, outcome
         assert outcome["200"] > 0
+        assert found[which]["open_files"] <= before + 5, "connections are never closed"
     return found
+
+
+def settled(program: psutil.Process, before: int) -> int:
+    """How many files a program has open when it had time to close them."""
+    ends = time.monotonic() + CALM_SECONDS
+    while program.num_fds() > before and time.monotonic() < ends:
+        time.sleep(1)
+    return int(program.num_fds())
 
 
 async def crowd(url: str, clients: int) -> tuple[Counter[str], float, float]:

@@ -60,7 +60,7 @@ def test_the_tree_of_the_readme_is_the_tree():
     for name in re.findall(r"^  (?:  )?([a-z_]+\.py|[a-z]+/)", tree, re.M):
         assert any((place / name).exists() for place in places), name
     small = {"__init__.py", "__main__.py", "errors.py", "home.py", "sse.py", "prompts.py"}
-    small |= {"doctor.py", "engine_child.py", "progress.py", "steps.py", "speed.py", "rendering.py"}
+    small |= {"doctor.py", "engine_child.py", "progress.py", "steps.py", "rendering.py"}
     small |= {"terminal.py", "disk.py", "bodies.py"}
     for file in [*(ROOT / "assistant").glob("*.py"), *(ROOT / "align").glob("*.py")]:
         assert file.name in tree or file.name in small, file.name

@@ -216,8 +216,10 @@ def quicken(model: LlamaModel) -> bool:
             positions = rows.positions[None]
             cosines, sines = (a[0].contiguous() for a in self.rotary_emb(x.float(), positions))
             for layer in layers:
-                matrices = [matrix for part in layer.projections for matrix in part.refreshed()]
-                x = _Through.apply(x, layer, rows, (cosines, sines), layer.adapted, *matrices)
+                adapted = layer.adapted
+                parts = layer.projections if adapted else ()
+                matrices = [matrix for part in parts for matrix in part.refreshed()]
+                x = _Through.apply(x, layer, rows, (cosines, sines), adapted, *matrices)
             x = self.norm(x)
         found = x.index_select(0, rows.places.flatten()).view(*input_ids.shape, -1)
         return BaseModelOutputWithPast(last_hidden_state=found)
@@ -262,6 +264,7 @@ def is_adapted(module: Any) -> bool:
     name = adapter_of(module)
     return (
         name in module.lora_A
+        and not module.merged
         and module.base_layer.bias is None
         and module.lora_B[name].bias is None
         and not module.lora_variant

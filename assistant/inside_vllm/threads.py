@@ -89,9 +89,10 @@ def contexts(build: Method, threads: Threads) -> Method:
     def build_for(self: Any, prefix: int, common: Any, *args: Any, **named: Any) -> Any:
         tokens = common.seq_lens.sum().item()
         long = tokens * 2 * self.num_kv_heads * self.head_dim > LONG
-        with threads.taken(threads.all if long else threads.now):
+        number = threads.all if long else threads.now
+        with threads.taken(number):
             metadata = build(self, prefix, common, *args, **named)
-        metadata.threads = threads.all if long else threads.now
+        metadata.threads = number
         return metadata
 
     return build_for

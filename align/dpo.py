@@ -74,6 +74,11 @@ class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
         super()._set_signature_columns_if_needed()
         self._signature_columns += [name for name in EXTRA if name not in self._signature_columns]
 
+    def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+        """What the base thinks; TRL would hand the model all columns."""
+        given = {name: value for name, value in inputs.items() if name not in EXTRA}
+        return super().compute_ref_log_probs(model, given)
+
     def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
         tie, weight = (inputs.pop(name) for name in EXTRA)
         if not self.tie_width and not self.weighs:

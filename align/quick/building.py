@@ -1,4 +1,4 @@
-"""The kernels of our layers, compiled while a training imports what it needs."""
+"""The kernels of our layers and head, compiled while a training imports what it needs."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from assistant.kernels import Kernels
 HERE = Path(__file__).parent
 KERNELS = Kernels(
     HERE / "layers.cpp",
-    headers=(HERE / "attention.h", HERE / "numbers.h"),
+    headers=(*sorted(HERE.glob("*.h")), HERE.parents[1] / "assistant" / "amx.h"),
     flags=(  # sums may be taken in any order
         "-fopenmp", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math",
         "-fno-math-errno",

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from trl.trainer.utils import FusedCausalLMOutput
 
+from align.quick.loading import OURS, load
+from align.quick.products import Matrix, fits, product, tiled
+
+PART = 1536  # logits whose gradients are multiplied at once; caches hold rows of this length
 ROWS = 128  # positions scored at once: their float32 logits stay within a processor's cache
 IGNORED = -100
 # What models may do to their logits, or to the loss, that is not done here.
@@ -40,7 +44,7 @@ def compact_lm_head(model: Any) -> None:
         return
     if getattr(model.get_output_embeddings(), "bias", None) is not None:
         return
-    original = model.forward
+    original, packed = model.forward, Head(model.get_output_embeddings().weight)
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
         if not fused_lm_head:
@@ -50,9 +54,9 @@ def compact_lm_head(model: Any) -> None:
         kwargs["use_cache"] = False
         hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]
         mask = labels != IGNORED
-        head = self.get_output_embeddings().weight
+        head = packed.weights
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else head.dtype
-        picked = _LogProbs.apply(hidden[mask].to(kind), head.to(kind), labels[mask])
+        picked = _LogProbs.apply(hidden[mask].to(kind), head.to(kind), labels[mask], packed)
         logps = torch.zeros(mask.shape, dtype=torch.float32).masked_scatter(mask, picked)
         zeros = torch.zeros(mask.shape)
         return FusedCausalLMOutput(
@@ -68,29 +72,72 @@ def compact_lm_head(model: Any) -> None:
     model.forward = types.MethodType(forward, model)
 
 
+class Head:
+    """The matrix (vocabulary, width) that logits are products with.
+
+    Where it is fixed and ours to multiply with, it is kept packed, also in columns of `PART` tokens
+    for the way back: a gradient of so many logits stays in a cache.
+    """
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights, self.whole = weights, None
+        self.parts: list[tuple[int, Matrix]] = []
+        if weights.requires_grad or len(weights) % PART or not fits(weights) or not tiled():
+            return
+        self.whole = Matrix(weights.detach())
+        for start in range(0, len(weights), PART):
+            self.parts.append((start, Matrix(weights.detach()[start : start + PART].T)))
+
+
 class _LogProbs(torch.autograd.Function):  # type: ignore[misc]
     """log softmax(hidden · headᵀ)[label] of each position."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor
+        ctx: Any, hidden: torch.Tensor, weights: torch.Tensor, labels: torch.Tensor, head: Head
     ) -> torch.Tensor:
-        logits = hidden @ head.T  # (positions, vocabulary)
-        norms = torch.cat([part.float().logsumexp(-1) for part in logits.split(ROWS)])
-        ctx.save_for_backward(logits, norms, hidden, head, labels)
-        return logits.gather(1, labels[:, None])[:, 0].float() - norms
+        ours = None if ctx.needs_input_grad[1] or hidden.dtype != weights.dtype else head.whole
+        logits = product(hidden.contiguous(), ours) if ours else hidden @ weights.T
+        picked, norms = torch.empty(2, len(labels))
+        if load():
+            OURS.log_probs(logits, labels, picked, norms)
+        else:
+            norms = torch.cat([part.float().logsumexp(-1) for part in logits.split(ROWS)])
+            picked = logits.gather(1, labels[:, None])[:, 0].float() - norms
+        ctx.save_for_backward(logits, norms, hidden, weights, labels)
+        ctx.parts = head.parts if ours else []
+        return picked
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
-        logits, norms, hidden, head, labels = ctx.saved_tensors
-        made = [head.new_zeros(0, head.shape[1])]
-        of_head = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        logits, norms, hidden, weights, labels = ctx.saved_tensors
+        grad = grad.contiguous()
+        if ctx.parts:
+            sums, pull = torch.zeros(hidden.shape), logits.new_empty(len(logits), PART)
+            for start, part in ctx.parts:
+                OURS.log_probs_back(logits, labels, norms, grad, start, pull)
+                OURS.product_into(pull, part.packed, sums)
+            return sums.to(hidden.dtype), None, None, None
+        made = torch.empty_like(hidden)
+        learns = ctx.needs_input_grad[1]
+        of_head = torch.zeros_like(weights, dtype=torch.float32) if learns else None
         for start in range(0, len(logits), ROWS):
             part = slice(start, start + ROWS)
-            pull = (logits[part].float() - norms[part, None]).exp_().mul_(-grad[part, None])
-            pull[torch.arange(len(pull)), labels[part]] += grad[part]
-            pull = pull.to(head.dtype)
-            made.append(pull @ head)
+            pull = of_logits(logits[part], labels[part], norms[part], grad[part])
+            made[part] = pull @ weights
             if of_head is not None:
                 of_head += pull.T @ hidden[part]
-        return torch.cat(made), None if of_head is None else of_head.to(head.dtype), None
+        return made, None if of_head is None else of_head.to(weights.dtype), None, None
+
+
+def of_logits(
+    logits: torch.Tensor, labels: torch.Tensor, norms: torch.Tensor, grad: torch.Tensor
+) -> torch.Tensor:
+    """The gradient of logits (positions, vocabulary), given that of the labels' log-probability."""
+    if load():
+        pull = torch.empty_like(logits)
+        OURS.log_probs_back(logits, labels, norms, grad, 0, pull)
+        return pull
+    pull = (logits.float() - norms[:, None]).exp_().mul_(-grad[:, None])
+    pull[torch.arange(len(pull)), labels] += grad
+    return pull.to(logits.dtype)

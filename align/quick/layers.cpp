@@ -5,12 +5,15 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include "attention.h"
+#include "products.h"
+#include "vocabulary.h"
 
 using torch::stable::Tensor;
 
@@ -43,6 +46,7 @@ void norm_back(const T* x, const T* weight, const float* scales, const T* pull, 
     for (int64_t i = 0; i < width; i++)
       sum += up(pull[at + i]) * up(weight[i]) * up(x[at + i]);
     const float scale = scales[n], back = sum * scale * scale * scale / width;
+#pragma GCC ivdep
     for (int64_t i = 0; i < width; i++) {
       const float number = up(x[at + i]);
       again[at + i] = down<T>(up(down<T>(number * scale)) * up(weight[i]));
@@ -89,6 +93,7 @@ void gated_back(const T* x, const T* pull, int64_t rows, int64_t width, T* to, T
   for (int64_t n = 0; n < rows; n++) {
     const T *gate = x + n * 2 * width, *other = gate + width;
     T *of_gate = to + n * 2 * width, *of_other = of_gate + width;
+#pragma GCC ivdep
     for (int64_t i = 0; i < width; i++) {
       const float g = up(gate[i]), u = up(other[i]), s = sigmoid(g), p = up(pull[n * width + i]);
       again[n * width + i] = down<T>(g * s * u);
@@ -153,6 +158,54 @@ void attend_back_op(const Tensor& qkv, const Tensor& segments, int64_t queries, 
                             data<float>(norms), data<T>(pull), data<T>(of_qkv)););
 }
 
+void log_probs_op(const Tensor& logits, const Tensor& labels, Tensor picked, Tensor norms) {
+  EACH_TYPE(logits, log_probs<T>(data<T>(logits), data<int64_t>(labels), logits.size(0),
+                                 logits.size(1), data<float>(picked), data<float>(norms)););
+}
+
+void log_probs_back_op(const Tensor& logits, const Tensor& labels, const Tensor& norms,
+                       const Tensor& pull, int64_t first, Tensor to) {
+  EACH_TYPE(logits, log_probs_back<T>(data<T>(logits), data<int64_t>(labels), data<float>(norms),
+                                      data<float>(pull), logits.size(0), logits.size(1), first,
+                                      to.size(1), data<T>(to)););
+}
+
+// weights (outputs, inputs) in bf16, in any order -> `packed`, whole strips and tiles of them
+void pack_op(const Tensor& weights, Tensor packed) {
+  STD_TORCH_CHECK(ready(), "Linux does not grant this process the registers of AMX");
+  pack(data<Bf16>(weights), weights.size(0), weights.size(1), weights.stride(0), weights.stride(1),
+       data<Bf16>(packed));
+}
+
+#ifdef __AMX_BF16__
+
+Factor factor(const Tensor& x, const Tensor& packed) {
+  STD_TORCH_CHECK(x.size(1) == packed.size(1) && x.is_contiguous(), "inputs are not these weights'");
+  return {data<Bf16>(x), x.size(1), static_cast<const char*>(packed.data_ptr())};
+}
+
+// out = x · packed, + low · up, + onto, where given
+void product_op(const Tensor& x, const Tensor& packed, const std::optional<Tensor>& low,
+                const std::optional<Tensor>& up, const std::optional<Tensor>& onto, Tensor out) {
+  Sum sum{{factor(x, packed)}, 1, x.size(0), packed.size(0), nullptr, data<Bf16>(out), nullptr};
+  if (low) sum.factors[sum.count++] = factor(*low, *up);
+  if (onto) sum.onto = data<Bf16>(*onto);
+  multiply(sum);
+}
+
+// sums += x · packed, in float
+void product_into_op(const Tensor& x, const Tensor& packed, Tensor sums) {
+  multiply({{factor(x, packed)}, 1, x.size(0), packed.size(0), nullptr, nullptr, data<float>(sums)});
+}
+
+// (tokens, width) and (tokens, outputs) -> aᵀ · b, in float
+void outer_op(const Tensor& a, const Tensor& b, Tensor out) {
+  STD_TORCH_CHECK(a.is_contiguous() && b.is_contiguous() && a.size(0) == b.size(0), "no such rows");
+  outer(data<Bf16>(a), data<Bf16>(b), a.size(0), a.size(1), b.size(1), data<float>(out));
+}
+
+#endif
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY(assistant_align, library) {
@@ -169,6 +222,15 @@ STABLE_TORCH_LIBRARY(assistant_align, library) {
   library.def(
       "attend_back(Tensor qkv, Tensor segments, int queries, int keys, Tensor out, Tensor norms, "
       "Tensor pull, Tensor(a!) of_qkv) -> ()");
+  library.def("log_probs(Tensor logits, Tensor labels, Tensor(a!) picked, Tensor(b!) norms) -> ()");
+  library.def(
+      "log_probs_back(Tensor logits, Tensor labels, Tensor norms, Tensor pull, int first, "
+      "Tensor(a!) to) -> ()");
+  library.def("pack(Tensor weights, Tensor(a!) packed) -> ()");
+  library.def(
+      "product(Tensor x, Tensor packed, Tensor? low, Tensor? up, Tensor? onto, Tensor(a!) out) -> ()");
+  library.def("product_into(Tensor x, Tensor packed, Tensor(a!) sums) -> ()");
+  library.def("outer(Tensor a, Tensor b, Tensor(a!) out) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(assistant_align, CPU, library) {
@@ -179,4 +241,12 @@ STABLE_TORCH_LIBRARY_IMPL(assistant_align, CPU, library) {
   library.impl("gated_back", TORCH_BOX(&gated_back_op));
   library.impl("attend", TORCH_BOX(&attend_op));
   library.impl("attend_back", TORCH_BOX(&attend_back_op));
+  library.impl("log_probs", TORCH_BOX(&log_probs_op));
+  library.impl("log_probs_back", TORCH_BOX(&log_probs_back_op));
+  library.impl("pack", TORCH_BOX(&pack_op));
+#ifdef __AMX_BF16__
+  library.impl("product", TORCH_BOX(&product_op));
+  library.impl("product_into", TORCH_BOX(&product_into_op));
+  library.impl("outer", TORCH_BOX(&outer_op));
+#endif
 }

@@ -7,8 +7,6 @@ what lies between two large products is one pass over memory (`layers.cpp`). Val
 are the same, which `tests/align/quick/test_layers.py` checks.
 """
 
-import functools
-import logging
 import types
 from typing import Any
 
@@ -17,11 +15,10 @@ from peft.tuners.lora import LoraLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaModel
 
-from align.quick.building import KERNELS
+from align.quick.loading import OURS, load
+from align.quick.products import DEPTH, Matrix, outer, product
 from align.quick.rows import Laid, laid, padded_right
-from assistant.kernels import CannotBuild
 
-OURS = torch.ops.assistant_align
 LANES = 16  # numbers that kernels take at once: a head is a multiple of it
 ATTENTION = ("q_proj", "k_proj", "v_proj")
 GATED = ("gate_proj", "up_proj")
@@ -35,16 +32,22 @@ class Projection:
     def __init__(self, layers: list[Any]) -> None:
         self.layers = layers
         weights = [layer.base_layer.weight for layer in layers]
-        self.weight = torch.cat([weight.detach() for weight in weights])
+        whole = torch.cat([weight.detach() for weight in weights])
         self.parts = []  # of each layer: its rows of W, and its columns of B and rows of A
         row = column = 0
         for layer, weight in zip(layers, weights, strict=True):
             rows = slice(row, row := row + len(weight))
             columns = slice(column, column := column + layer.r[adapter_of(layer)])
             self.parts.append((rows, columns))
-            weight.data = self.weight[rows]  # a part of it now, not a copy
-        self.down = self.weight.new_zeros(column, self.weight.shape[1])
-        self.up = self.weight.new_zeros(row, column)
+            weight.data = whole[rows]  # a part of it now, not a copy
+        column += -column % DEPTH  # whole tiles, of zeros at the end
+        down, up = whole.new_zeros(column, whole.shape[1]), whole.new_zeros(row, column)
+        self.weight, self.down, self.up = Matrix(whole), Matrix(down), Matrix(up)
+        self.weight_back, self.down_back, self.up_back = (
+            Matrix(whole.T),
+            Matrix(down.T),
+            Matrix(up.T),
+        )
 
     def refreshed(self) -> list[torch.Tensor]:
         """Take over what was learnt since, and return it: A and B of each layer."""
@@ -52,29 +55,32 @@ class Projection:
         for layer, (rows, columns) in zip(self.layers, self.parts, strict=True):
             name = adapter_of(layer)
             a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-            self.down[columns] = a.detach()
-            self.up[rows, columns] = b.detach().to(self.up.dtype) * layer.scaling[name]
+            self.down.weights[columns] = a.detach()
+            self.up.weights[rows, columns] = (
+                b.detach().to(self.up.weights.dtype) * layer.scaling[name]
+            )
             matrices += [a, b]
+        for matrix in (self.down, self.up, self.down_back, self.up_back):
+            matrix.refresh()
         return matrices
 
     def forward(self, x: torch.Tensor, adapted: bool, onto: Any = None) -> Adapters:
         """The result (n, out), added to `onto` if given, and x Aᵀ (n, ranks)."""
-        whole = x @ self.weight.T if onto is None else torch.addmm(onto, x, self.weight.T)
         if not adapted:
-            return whole, x.new_empty(0)
-        low = x @ self.down.T
-        return whole.addmm_(low, self.up.T), low
+            return product(x, self.weight, onto=onto), x.new_empty(0)
+        low = product(x, self.down)
+        return product(x, self.weight, low, self.up, onto), low
 
     def backward(self, pull: torch.Tensor) -> Adapters:
         """The gradient of x (n, in), and that of x Aᵀ (n, ranks)."""
-        low = pull @ self.up
-        return (pull @ self.weight).addmm_(low, self.down), low
+        low = product(pull, self.up_back)
+        return product(pull, self.weight_back, low, self.down_back), low
 
     def learnt(
         self, pull: torch.Tensor, pull_low: torch.Tensor, x: torch.Tensor, low: torch.Tensor
     ) -> list[torch.Tensor]:
         """The gradients of what `refreshed` returned."""
-        of_down, of_up, found = pull_low.T @ x, pull.T @ low, []
+        of_down, of_up, found = outer(pull_low, x), outer(low, pull).T, []
         for layer, (rows, columns) in zip(self.layers, self.parts, strict=True):
             name = adapter_of(layer)
             found.append(of_down[columns].to(layer.lora_A[name].weight.dtype))
@@ -225,17 +231,6 @@ def quicken(model: LlamaModel) -> bool:
         return BaseModelOutputWithPast(last_hidden_state=found)
 
     model.forward = types.MethodType(forward, model)
-    return True
-
-
-@functools.cache
-def load() -> bool:
-    """Make the kernels known to torch; whether they are."""
-    try:
-        KERNELS.load(torch.ops.load_library)
-    except (OSError, RuntimeError, CannotBuild) as error:
-        logging.getLogger(__name__).warning("Training is slower than it could be: %s", error)
-        return False
     return True
 
 

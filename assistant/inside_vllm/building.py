@@ -7,7 +7,7 @@ from assistant.kernels import Kernels, instructions
 
 HERE = Path(__file__).parent
 NEEDED = "avx512_bf16"
-KERNELS = Kernels(HERE / "gemm.cpp", headers=(HERE / "team.h",))
+KERNELS = Kernels(HERE / "gemm.cpp", headers=(HERE / "team.h", HERE.parent / "amx.h"))
 
 
 def begin() -> None:

@@ -4,14 +4,11 @@
 // rows the time is that of reading weights, once each: they lie in the order of reading (`pack`), and
 // are fetched ahead. A packed matrix consists of strips of 16 outputs; a strip is a row of tiles of 1
 // KiB, of 64 bytes of the inputs each: 32 numbers in bf16 or 64 in int8. In a tile the inputs of one
-// output lie in groups of 4 bytes, as AMX's TDPBF16PS and TDPBSSD, and AVX-512's VDPBF16PS, take them
-// (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2).
+// output lie in groups of 4 bytes, as AMX's TDPBF16PS and TDPBSSD, and AVX-512's VDPBF16PS, take them.
 //
 // gemm.py compiles this on the machine that runs it.
 
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -24,6 +21,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include "../amx.h"
 #include "team.h"
 
 using torch::stable::Tensor;
@@ -31,12 +29,6 @@ using Bf16 = uint16_t;
 
 namespace {
 
-constexpr int OUTPUTS = 16;  // of a strip
-constexpr int ROWS = 16;     // that one tile register holds
-constexpr int GROUP = 4;     // bytes
-constexpr int LINE = 64;     // bytes
-constexpr int TILE = OUTPUTS * LINE;
-constexpr int AHEAD = 4;  // tiles
 constexpr int SMALL = 2;   // strips, too few to be shared by threads
 constexpr int PIECES = 4;  // for each thread
 
@@ -63,27 +55,6 @@ void put(const Product& p, __m512 sums, int64_t m, int64_t n) {
 }
 
 #ifdef __AMX_BF16__
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start = 0, reserved[14] = {};
-  uint16_t bytes_per_row[16] = {};
-  uint8_t rows[16] = {};
-};
-
-// Registers 0 and 1 hold sums of two strips, 4 holds inputs, 6 and 7 weights. Two strips at a time, as
-// more inputs at a time, which should need fewer loads, took twice as long where it was measured.
-void configure(int rows) {
-  TileConfig config;
-  for (int i : {0, 1, 4, 6, 7}) config.bytes_per_row[i] = LINE;
-  for (int i : {0, 1, 4}) config.rows[i] = rows;
-  for (int i : {6, 7}) config.rows[i] = OUTPUTS;
-  asm volatile("" : : "r"(&config) : "memory");  // GCC thinks that only its first bytes are read
-  _tile_loadconfig(&config);
-}
-
-void fetch(const char* tile) {
-  for (int i = 0; i < TILE; i += LINE) _mm_prefetch(tile + i, _MM_HINT_T0);
-}
 
 template <bool INT8>
 void put_tile(const Product& p, const void* sums, int rows, int64_t m, int64_t n) {
@@ -119,8 +90,8 @@ void block(const Product& p, int64_t m, int rows, int64_t n, bool first) {
     _tile_loadd(6, left + k * TILE, LINE);
     DOT(0, 4, 6);
     if (TWO) {
-      _tile_loadd(7, right + k * TILE, LINE);
-      DOT(1, 4, 7);
+      _tile_loadd(6, right + k * TILE, LINE);
+      DOT(1, 4, 6);
     }
   }
   _tile_stored(0, sums, LINE);
@@ -152,11 +123,6 @@ void strips(const Product& p, int64_t from, int64_t to) {
     if (rest) blocks<INT8>(p, whole, rest, n, to);
   }
   _tile_release();
-}
-
-bool ready() {  // Linux wants to be asked for the registers (arch_prctl, ARCH_REQ_XCOMP_PERM)
-  static const bool granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0;
-  return granted;
 }
 
 #else  // AVX-512 with bf16, for AMD since Zen 4 and others
@@ -200,8 +166,6 @@ void strips(const Product& p, int64_t from, int64_t to) {
   for (; n + 4 <= to; n += 4) rows<4>(p, n);
   for (; n < to; n++) rows<1>(p, n);
 }
-
-bool ready() { return true; }
 
 #endif
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start bench-train bench-memory bench-beside bench-two bench-serve bench-gemm numbers soak clean
+.PHONY: help chat test lint loop bench-start bench-train bench-whole bench-memory bench-beside bench-two bench-serve bench-gemm numbers soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,10 @@ bench-start: ## measure how long a user waits for the page and for answers (see 
 bench-train: ## measure training speed beside TRL's own trainer (see docs/training.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.train
+
+bench-whole: ## measure a whole training of 200 pairs beside TRL's own trainer (see docs/training.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.whole
 
 bench-memory: ## compare the memory a training is said to take with what it takes
 	@$(PYTHON) requirements/install.py --with-tests

@@ -12,7 +12,7 @@ import tyro
 from align import ranks
 from align.data.commands import data
 from align.quick.building import KERNELS
-from align.recipes import DPO, KTO, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round
+from align.recipes import DPO, KTO, RLHF, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round
 from assistant.errors import AssistantError
 from assistant.machine import Machine
 from assistant.settings import Settings, from_environment
@@ -64,6 +64,12 @@ def dpo(job: Asked, recipe: tyro.conf.OmitArgPrefixes[DPO], *, json: AsJson = Fa
 def kto(job: Asked, recipe: tyro.conf.OmitArgPrefixes[KTO], *, json: AsJson = False) -> None:
     """Learn from verdicts on single answers: thumbs, equally good, both bad."""
     _make("kto", job, recipe, json)
+
+
+@commands.command
+def rlhf(job: Asked, recipe: tyro.conf.OmitArgPrefixes[RLHF], *, json: AsJson = False) -> None:
+    """Learn from rewards for answers of one's own: verifiers, reward models, rules."""
+    _make("rlhf", job, recipe, json)
 
 
 @commands.command(name="round")

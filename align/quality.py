@@ -26,7 +26,7 @@ def without_loops(rows: Rows) -> Rows:
 def runs_in_circles(row: Row) -> bool:
     """Whether the answer to be done more of does; what a person wrote, or a bad one, may."""
     data = row.data
-    if row.corrected or data.get("label") is False or "text" in data:
+    if row.corrected or data.get("label") is False or not {"text", "facts"}.isdisjoint(data):
         return False
     good = data.get("chosen") or data.get("completion") or data["messages"]
     return repetition((good[-1]["content"] or "").split()) > MOST_REPETITION

@@ -151,6 +151,34 @@ class Reward(Recipe):
 
 
 @dataclass(frozen=True)
+class RLHF(Speaking):
+    """Learn from rewards for answers of one's own (RLOO, Ahmadian et al. 2024; GRPO)."""
+
+    epochs: int = 1
+    learning_rate: float = 2e-4
+    anchor: float = 0.0
+    """How strongly plain text is held, besides `beta`, which holds the answers."""
+    batch: int = 32
+    """Answers behind one step of the optimizer."""
+    micro_batch: int = 8
+    method: Literal["rloo", "grpo"] = "rloo"
+    """RLOO compares an answer with the others to its prompt; GRPO divides by their spread, too."""
+    reward: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """What an answer is worth, as `NAME:WEIGHT`: a reward version, `verifier:NAME`, `length` (per
+    100 tokens), `repetition`, or `FILE.py:FUNCTION`."""
+    answers: int = 8
+    """To each prompt."""
+    phase: int = 32
+    """Prompts that are answered before the engine gets new weights."""
+    answer_tokens: int = 96
+    """Longest answer."""
+    beta: float = 0.02
+    """How dearly it pays for leaving the base, in rewards by nat."""
+    budget: float = 0.5
+    """Nats by token that it may have left the base; then training stops, and the card says so."""
+
+
+@dataclass(frozen=True)
 class Round:
     """The knobs of a round: those of its stages, and where it starts."""
 

@@ -3,6 +3,7 @@
 The server renders prompts with the same template file; a test holds both to identical ids.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from assistant.errors import ModelError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,16 @@ class Rendered:
 
 
 def tokenizer_of(folder: Path) -> Any:
-    """The tokenizer of a version, with the chat template that lies beside it."""
+    """The tokenizer of a version, with the chat template that lies beside it; read it only.
+
+    It takes half a second to load, and every part of a training asks for it.
+    """
+    files = [folder / name for name in TOKENIZER_FILES]
+    return _loaded(folder, *(file.stat().st_mtime_ns for file in files if file.is_file()))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(folder: Path, *_changed: int) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
@@ -57,9 +69,11 @@ def render(
     return Rendered(list(made["input_ids"]), trained)
 
 
-def render_prompt(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
+def render_prompt(
+    tokenizer: Any, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+) -> list[int]:
     """The ids a model is asked to continue: the turns so far and the head of an answer."""
     made = tokenizer.apply_chat_template(
-        messages, tokenize=True, return_dict=True, add_generation_prompt=True
+        messages, tools=tools, tokenize=True, return_dict=True, add_generation_prompt=True
     )
     return list(made["input_ids"])

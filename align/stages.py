@@ -41,6 +41,7 @@ SHAPES: dict[str, Wanted] = {
     "dpo": "preference",
     "kto": "unpaired",
     "reward": "comparison",
+    "rlhf": "prompt",
 }
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 STORY = "training.json"
@@ -74,7 +75,9 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     steps = Steps(settings.home.resolve() / "making" / name, report)
     result = steps.do(
         stage,
-        partial(train, stage, recipe, job.seed, base.path, epoch.rows),
+        partial(
+            train, stage, recipe, job.seed, base.path, epoch.rows, run=_run(stage, base, settings)
+        ),
         base=base.content_hash,
         data=digest(epoch.rows),
         seed=job.seed,
@@ -107,8 +110,23 @@ def _base(name: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     return made_from_scratch(texts, size, job.seed, named, registry)
 
 
+def _run(stage: str, base: Version, settings: Settings) -> Run | None:
+    """Of a stage that needs more than files: rewards are versions, and answers are drawn."""
+    if stage != "rlhf":
+        return None
+    from align import rlhf  # noqa: PLC0415 - only one stage needs it
+
+    return partial(rlhf.run, version=base, settings=settings)
+
+
 def train(
-    stage: str, recipe: Recipe, seed: int, base: Path, rows: Sequence[Row], scratch: Path
+    stage: str,
+    recipe: Recipe,
+    seed: int,
+    base: Path,
+    rows: Sequence[Row],
+    scratch: Path,
+    run: Run | None = None,
 ) -> dict[str, Any]:
     """Run one stage on rows into `scratch/model`; returns the story to tell on the card."""
     rows, held_out, surplus = _set_aside(recipe, rows, seed)
@@ -118,7 +136,7 @@ def train(
             f"There is nothing to learn from: no row of the shape {SHAPES[stage]} is left "
             f"({_counted(left_out) or 'none was given'})."
         )
-    run: Run = importlib.import_module(f"align.{stage}").run
+    run = run or importlib.import_module(f"align.{stage}").run
     ranks.lead(stage, recipe, seed, base, tokens, scratch / "model")
     metrics = run(recipe, seed, base, tokens, scratch / "model")
     if held_out:

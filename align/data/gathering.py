@@ -4,7 +4,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +22,8 @@ STORED = (FEEDBACK, NEW, OLD)
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 ENOUGH_PEOPLE = 10  # groups of people who judged no conversation together
 NAMED = 3  # broken rows that an error names
-Wanted = Shape | Literal["text", "comparison"]
-"""`text` is plain; a `comparison` is a preference or a tie."""
+Wanted = Shape | Literal["text", "comparison", "prompt"]
+"""`text` is plain; a `comparison` is a preference or a tie; a `prompt` waits for answers."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,24 @@ def gather(
     return without(found, learnt or frozenset()) if source == NEW else only(found, learnt)
 
 
-def _built(shape: Shape | Literal["comparison"], snapshot: Snapshot) -> Rows:
+def _built(shape: Shape | Literal["comparison", "prompt"], snapshot: Snapshot) -> Rows:
+    if shape == "prompt":
+        return _asked(snapshot)
     if shape != "comparison":
         return build(shape, snapshot)
     decided, tied = build("preference", snapshot), build("tie", snapshot)
     left_out = decided.left_out - Counter({NO_BETTER_SIDE: decided.left_out[NO_BETTER_SIDE]})
     return Rows(decided.rows + tied.rows, left_out)
+
+
+def _asked(snapshot: Snapshot) -> Rows:
+    """Each prompt whose answers somebody judged, once."""
+    judged = [build("preference", snapshot), build("unpaired", snapshot)]
+    rows: dict[str, Row] = {}
+    for row in (row for found in judged for row in found.rows):
+        told = {name: row.data[name] for name in ("prompt", "tools") if name in row.data}
+        rows.setdefault(hashed(told), replace(row, data=told | {"facts": {}}))
+    return Rows(list(rows.values()), judged[1].left_out)
 
 
 def without(rows: Rows, learnt: frozenset[str]) -> Rows:
@@ -163,6 +175,8 @@ def _shaped(shape: Wanted, example: Example) -> Iterator[dict[str, Any]]:
             yield {"prompt": example.prompt} | judged | tools
         case ("messages", "chat") | ("messages", "thumb") if example.liked:
             yield {"messages": [*example.prompt, example.answers[0]]} | tools
+        case "prompt", "prompt":
+            yield {"prompt": example.prompt, "facts": example.facts} | tools
         case "text", "text":
             yield {"text": example.text}
 

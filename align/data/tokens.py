@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from align.rendering import Rendered, render
+from align.rendering import Rendered, render, render_prompt
 from assistant.feedback.rows import Row
 
 ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
@@ -42,7 +42,7 @@ def length(tokenizer: Any, row: Row) -> int:
 
 def _size(ids_of: dict[str, Any]) -> int:
     answers = [len(ids_of[name]) for name in ANSWERS if name in ids_of]
-    return len(ids_of.get("prompt_ids", [])) + max(answers)
+    return len(ids_of.get("prompt_ids", [])) + max(answers, default=0)
 
 
 def columns(tokenizer: Any, row: Row) -> dict[str, Any]:
@@ -51,6 +51,9 @@ def columns(tokenizer: Any, row: Row) -> dict[str, Any]:
     if "text" in data:
         ids = tokenizer(data["text"]).input_ids
         return {"input_ids": ids, "labels": ids}
+    if "facts" in data:
+        ids = render_prompt(tokenizer, data["prompt"], tools)
+        return {"prompt_ids": ids, "prompt": data["prompt"], "facts": data["facts"]}
     if "messages" in data:
         rendered = render(tokenizer, data["messages"], tools)
         labels = _every_answer(rendered) if row.whole else _last_answer(rendered)

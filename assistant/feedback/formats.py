@@ -1,14 +1,14 @@
 """One row of a file, in whichever of the usual formats, as a prompt, answers, and what is said."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from assistant.errors import Invalid
+from assistant.feedback.tool_calls import call_of, tools_of
 
 Turns = list[dict[str, Any]]
-Kind = Literal["chat", "pair", "thumb", "ranking", "text"]
+Kind = Literal["chat", "pair", "thumb", "ranking", "text", "prompt"]
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "function_call": "call",
@@ -18,7 +18,7 @@ KEPT = ("tool_calls", "tool_call_id", "name")
 UNKNOWN = (
     "no known columns (messages; conversations; instruction and output; chosen and rejected; "
     "prompt and completion, with or without label; prompt and completions; preferred_output and "
-    "non_preferred_output; text)"
+    "non_preferred_output; text; prompt)"
 )
 
 
@@ -38,6 +38,8 @@ class Example:
     """Of a ranking's answers; less is better, the same is a tie."""
     tools: tuple[dict[str, Any], ...] = ()
     text: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else stands beside a prompt, for a reward to look at."""
     columns: frozenset[str] = frozenset()
     """What of the row was read."""
 
@@ -144,6 +146,12 @@ def _text(name: str, row: dict[str, Any]) -> Example:
     return Example("text", name, text=row["text"], columns=frozenset({"text"}))
 
 
+def _prompt(name: str, row: dict[str, Any]) -> Example:
+    facts = {column: value for column, value in row.items() if column not in ("prompt", "tools")}
+    prompt = turns(row["prompt"], "user")
+    return replace(_made("prompt", name, row, prompt, [], *row), facts=facts)
+
+
 Read = Callable[[str, dict[str, Any]], Example]
 SIDES = ("chosen", "rejected")
 PREFERRED = ("preferred_output", "non_preferred_output")
@@ -157,6 +165,7 @@ FORMATS: tuple[tuple[str, set[str], Read], ...] = (  # the first whose columns a
     ("ranking", {"prompt", "completions"}, _ranking),
     ("messages", {"messages"}, _messages),
     ("text", {"text"}, _text),
+    ("prompt", {"prompt"}, _prompt),
 )
 
 
@@ -190,7 +199,7 @@ def _made(
     made = tuple(map(_answer, answers))
     if not prompt or prompt[-1]["role"] not in ("user", "tool"):
         raise Invalid("the prompt does not end with a user's turn")
-    tools = _tools(row.get("tools"))
+    tools = tools_of(row.get("tools"))
     return Example(kind, name, prompt, made, tools=tools, columns=frozenset({"tools", *read}))
 
 
@@ -211,7 +220,7 @@ def _turn(turn: Any) -> dict[str, Any]:
         raise Invalid(f"a turn's role is not one of {', '.join(ROLES)}")
     content = turn.get("content", turn.get("value"))
     if role == "call":  # ShareGPT: the call as JSON text in the place of the answer
-        return {"role": "assistant", "content": "", "tool_calls": [_call(content)]}
+        return {"role": "assistant", "content": "", "tool_calls": [call_of(content)]}
     if isinstance(content, list):
         content = _joined(content)
     if content is None and turn.get("tool_calls"):
@@ -220,37 +229,8 @@ def _turn(turn: Any) -> dict[str, Any]:
         raise Invalid("a turn has no text")
     kept = {name: turn[name] for name in KEPT if turn.get(name)}
     if "tool_calls" in kept:
-        kept["tool_calls"] = [_call(call) for call in kept["tool_calls"]]
+        kept["tool_calls"] = [call_of(call) for call in kept["tool_calls"]]
     return {"role": role, "content": content, **kept}
-
-
-def _call(call: Any) -> dict[str, Any]:
-    """A tool call in OpenAI's form, its arguments as an object, as the chat template shows them."""
-    call = _json(call)
-    function = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise Invalid("a tool call names no function")
-    arguments = _json(function.get("arguments", {}))
-    if not isinstance(arguments, dict):
-        raise Invalid("a tool call's arguments are not a JSON object")
-    made = {"name": function["name"], "arguments": arguments}
-    return {"type": "function", "function": made} | {k: call[k] for k in ("id",) if k in call}
-
-
-def _tools(tools: Any) -> tuple[dict[str, Any], ...]:
-    tools = _json(tools) if tools else []
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise Invalid("tools is not a list of objects")
-    return tuple(t if "function" in t else {"type": "function", "function": t} for t in tools)
-
-
-def _json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise Invalid("a tool, a call or its arguments is not JSON") from None
 
 
 def _joined(parts: list[Any]) -> str:

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from align import ranks
 from assistant.errors import Invalid
 from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.version import Version
+from tests.align.conftest import home_with
 from tests.align.lessons import rows, write
 from tests.align.rounds import ROOT
 
@@ -55,14 +58,32 @@ def trained(
     return processes, [json.loads(line) for line in curve.splitlines()], run.stdout
 
 
+Alone = Callable[[str], tuple[Settings, Path, list[dict]]]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny: Version, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """By stage a home in which one process trained, the rows, and the curve."""
+
+    @cache
+    def train(stage: str) -> tuple[Settings, Path, list[dict]]:
+        folder = tmp_path_factory.mktemp(stage)
+        settings = home_with(tiny, folder / "home")
+        file = write(folder / "rows.jsonl", rows(stage, 16))
+        number, curve, _ = trained(settings, stage, file, "alone")
+        assert number == 1
+        return settings, file, curve
+
+    return train
+
+
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
-def test_two_processes_learn_what_one_learns(settings: Settings, tmp_path: Path, stage: str):
-    file = write(tmp_path / "rows.jsonl", rows(stage, 16))
-    one, alone, _ = trained(settings, stage, file, "alone")
+def test_two_processes_learn_what_one_learns(alone: Alone, stage: str):
+    settings, file, expected = alone(stage)
     two, together, _ = trained(settings, stage, file, "together", LAUNCH)
-    assert (one, two) == (1, 2)
-    assert len(alone) == len(together) == 4
-    for before, after in zip(alone, together, strict=True):
+    assert two == 2
+    assert len(expected) == len(together) == 4
+    for before, after in zip(expected, together, strict=True):
         assert after["loss"] == pytest.approx(before["loss"], rel=LIKE)
     versions = [version.name for version in Registry(settings.home).versions()]
     assert sorted(versions) == ["alone", "tiny", "together"]
@@ -74,18 +95,17 @@ def as_environment(file: Path) -> dict[str, str]:
     return {name.upper(): str(value) for name, value in config.items()}
 
 
-def test_weights_that_are_shared_learn_the_same(settings: Settings, tmp_path: Path):
-    file = write(tmp_path / "rows.jsonl", rows("sft", 16))
-    _, alone, _ = trained(settings, "sft", file, "alone")
+def test_weights_that_are_shared_learn_the_same(alone: Alone):
+    settings, file, expected = alone("sft")
     shared = as_environment(LAUNCHES / "fsdp.yaml") | {"ACCELERATE_USE_FSDP": "true"}
     two, together, said = trained(
-        *(settings, "sft", file, "together", LAUNCH, "tests.align.fsdp_on_cpu"),
+        *(settings, "sft", file, "shared", LAUNCH, "tests.align.fsdp_on_cpu"),
         LD_PRELOAD="",  # or it would start itself again
         **shared,
     )
     assert two == 2
     assert said.count("shared 4 modules") == 2, said  # embeddings, two layers, and the rest
-    for before, after in zip(alone, together, strict=True):
+    for before, after in zip(expected, together, strict=True):
         assert after["loss"] == pytest.approx(before["loss"], rel=LIKE)
 
 

@@ -1,6 +1,7 @@
 """Few judgements are learnt from twice, by chance otherwise each time, and the weights averaged."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,17 @@ def test_every_training_is_told_and_kept(averaged: Settings):
     assert not list((averaged.home / "rounds").glob("round-001/**/model.safetensors"))
 
 
+def with_measures(settings: Settings, measured: Settings) -> None:
+    """Where the same weights come out, nothing is measured again: no engine has to start."""
+    shutil.copytree(measured.home / "measures", settings.home / "measures", dirs_exist_ok=True)
+
+
 def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
     judged: Settings, averaged: Settings, tmp_path: Path
 ):
     settings = copied(judged, tmp_path / "home")
     killed_when(settings.home / "rounds" / "round-001" / ".kto-2", settings, trainings=2)
+    with_measures(settings, averaged)
     _, said = run(settings, knobs(trainings=2))
     assert any(line.startswith("dpo-2: finished before") for line in said)
     found, expected = weights(settings), weights(averaged)
@@ -98,9 +105,10 @@ def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
 
 
 def test_a_shortage_may_pass_and_a_kill_while_registering_loses_nothing(
-    judged: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    judged: Settings, averaged: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings = copied(judged, tmp_path / "home")
+    with_measures(settings, averaged)
     folder, enough = settings.home / "rounds" / "round-001", estimate.check
 
     def short(base: Path, rows: list, recipe: Recipe, out: Path) -> None:

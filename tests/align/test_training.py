@@ -141,9 +141,9 @@ def test_a_full_disk_is_an_os_error_and_the_same_call_goes_on(
     settings: Settings, limit: int, knobs: dict[str, Any]
 ):
     with files_no_larger_than(limit), pytest.raises(OSError, match=r"too large|not be written"):
-        teach("sft", settings, **knobs)
+        teach("sft", settings, save_every=0, **knobs)
     assert [v.name for v in Registry(settings.home).versions()] == [NAME]
-    assert teach("sft", settings, **knobs).name == "sft-001"
+    assert teach("sft", settings, save_every=0, **knobs).name == "sft-001"
 
 
 def test_a_learning_rate_without_reason_is_refused_in_words(settings: Settings):

@@ -1,6 +1,6 @@
 """How long a whole stage takes: from the command to weights that can be served.
 
-`make bench-whole` runs it; nothing else should run beside it. 200 pairs are learnt by DPO, one epoch,
+`make bench-whole` runs it; nothing else should run beside it. 200 pairs are learnt by DPO, once,
 by `align dpo` (which also estimates memory, checks that plain text stays likely and that the merged
 weights are the trained ones, and registers a version) and by a script of TRL's trainer that loads,
 trains, merges and saves.
@@ -54,7 +54,7 @@ def main() -> None:
     print(f"{PAIRS} pairs, {ROUNDS} times in turn: {train.spread(ratios, '.2f')} ×")
 
 
-def pairs() -> list[dict[str, str]]:
+def pairs() -> list[dict[str, list[dict[str, str]]]]:
     """Pairs of paragraphs as answers, of the lengths that answers have."""
     words = " ".join(measure.plain_paragraphs()).split()
     questions, made = measure.harm_questions(), []

@@ -1,0 +1,112 @@
+"""Answers of the model under training, drawn by an engine of its own, many at a time."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import save_file
+
+from align.sampling import engine_of
+from assistant.errors import EngineError
+from assistant.local_engine import LocalEngine
+from assistant.version import Version
+
+T = TypeVar("T")
+PATIENCE = 600.0  # seconds for one answer of a phase, those before it included
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The tokens of one answer, and what the engine thought of each (natural logarithms)."""
+
+    ids: list[int]
+    logps: list[float]
+
+
+def write_weights(model: Any, folder: Path) -> None:
+    """Save a model under training as an engine reads it: what adapters learnt is added, in bf16.
+
+    `model` is PEFT's; nothing of it changes.
+    """
+    base = model.get_base_model()
+    weights: dict[str, torch.Tensor] = {}
+    for name, module in base.named_modules():
+        if isinstance(module, LoraLayer):
+            weight = module.get_base_layer().weight.detach()
+            learnt = module.get_delta_weight(module.active_adapters[0]).detach()
+            weights[f"{name}.weight"] = (weight.float() + learnt.float()).to(weight.dtype)
+    for name, weight in base.state_dict().items():
+        if "lora_" not in name and ".base_layer." not in name:
+            weights.setdefault(name, weight.detach())
+    tied = base.config.get_text_config().tie_word_embeddings
+    whole = {n: w.contiguous() for n, w in weights.items() if not (tied and n == "lm_head.weight")}
+    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+class Engine:
+    """One engine after the other, of the weights that were last written; used from one thread."""
+
+    def __init__(self, base: Version, folder: Path, home: Path) -> None:
+        self._version = replace(base, folder=str(folder), name=f"{base.name}-under-training")
+        self._home = home
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="drawing", daemon=True).start()
+        self._running: AbstractAsyncContextManager[LocalEngine] | None = None
+        self._engine: LocalEngine | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in base.path.iterdir():
+            if file.is_file() and not file.name.endswith((".safetensors", ".index.json")):
+                shutil.copyfile(file, folder / file.name)
+
+    def refresh(self, model: Any) -> None:
+        """Draw from what the model is now."""
+        self.stop()
+        write_weights(model, self._version.path)
+        self._running = engine_of(self._version, self._home)
+        self._engine = self._wait(self._running.__aenter__())
+
+    def draw(
+        self, prompts: Sequence[list[int]], each: int, longest: int, seed: int
+    ) -> list[list[Drawn]]:
+        """`each` answers to each prompt (token ids), sampled at temperature 1.
+
+        Raises EngineError where the engine failed.
+        """
+        return self._wait(self._all(prompts, each, longest, seed))
+
+    async def _all(
+        self, prompts: Sequence[list[int]], each: int, longest: int, seed: int
+    ) -> list[list[Drawn]]:
+        tasks = [
+            self._answers({"prompt": ids, "n": each, "max_tokens": longest, "seed": seed + number})
+            for number, ids in enumerate(prompts)
+        ]
+        return list(await asyncio.gather(*tasks))
+
+    async def _answers(self, asked: dict[str, Any]) -> list[Drawn]:
+        engine = self._engine
+        if engine is None:
+            raise EngineError("There is no engine to draw answers from.")
+        body = {"temperature": 1.0, "logprobs": 0, "return_token_ids": True, **asked}
+        async with engine.post("/v1/completions", body, None) as response:
+            made = await response.json()
+        if "choices" not in made:
+            raise EngineError(f"The engine drew no answers: {str(made)[:300]}")
+        choices = sorted(made["choices"], key=lambda choice: choice["index"])
+        return [Drawn(c["token_ids"], c["logprobs"]["token_logprobs"]) for c in choices]
+
+    def stop(self) -> None:
+        """End the engine, if one runs."""
+        running, self._running, self._engine = self._running, None, None
+        if running is not None:
+            self._wait(running.__aexit__(None, None, None))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)

@@ -1,0 +1,219 @@
+"""What an answer is worth: verifiers, reward models, rules, functions of one's own, weighted.
+
+`--reward reward-003:1.0 --reward verifier:numeric:0.5 --reward length:-0.1`
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from align.quality import repetition
+from align.verifiers import answers, instructions, isolation
+from assistant.errors import Invalid
+from assistant.registry import Registry
+
+VERIFIER = "verifier"
+PER_TOKENS = 100
+UNSURE = 1.0  # by how much of an ensemble's disagreement its score is lowered
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A prompt, what its row says of it (`facts`), and one answer."""
+
+    prompt: list[dict[str, Any]]
+    facts: Mapping[str, Any]
+    text: str
+    tokens: int
+
+    @property
+    def talk(self) -> list[dict[str, Any]]:
+        """The conversation, answer included."""
+        return [*self.prompt, {"role": "assistant", "content": self.text}]
+
+
+Rewarder = Callable[[Sequence[Answered]], list[float | None]]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A rewarder, and how much it counts."""
+
+    name: str
+    weight: float
+    rewarder: Rewarder
+
+
+@dataclass
+class Rewards:
+    """A recipe of rewards; what gave no number is counted, with its reason, by rewarder."""
+
+    named: Sequence[Named]
+    failed: dict[str, Counter[str]] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> list[float]:
+        """In the order of `named`."""
+        return [one.weight for one in self.named]
+
+    def of(self, answered: Sequence[Answered]) -> list[list[float | None]]:
+        """For each rewarder, what it gives each answer: a number, or None where it has none."""
+        return [self.by(one, answered) for one in self.named]
+
+    def by(self, one: Named, answered: Sequence[Answered]) -> list[float | None]:
+        """What one of them gives each answer; where it fails, that is counted."""
+        try:
+            given = one.rewarder(answered)
+        except Failed as error:
+            given = error.given
+            self._count(one.name, str(error), sum(number is None for number in given))
+        found: list[float | None] = []
+        for number in given:
+            if number is not None and not math.isfinite(number):
+                self._count(one.name, f"{number} is no reward")
+                number = None
+            found.append(number)
+        return found
+
+    def why(self) -> str:
+        """The first reason of each rewarder that failed."""
+        return "; ".join(f"{name}: {next(iter(why))}" for name, why in self.failed.items())
+
+    def _count(self, name: str, reason: str, times: int = 1) -> None:
+        self.failed.setdefault(name, Counter())[reason] += times
+
+
+class Failed(Exception):
+    """A rewarder stopped; what it gave before counts."""
+
+    def __init__(self, sentence: str, given: list[float | None]) -> None:
+        super().__init__(sentence)
+        self.given = given
+
+
+def rewards_of(said: Sequence[str], registry: Registry) -> Rewards:
+    """A recipe from the command line. Raises Invalid for what names no rewarder."""
+    if not said:
+        raise Invalid("Give at least one --reward: a reward version, verifier:NAME, length, …")
+    named = []
+    for one in said:
+        name, weight = _weighed(one)
+        named.append(Named(name, weight, rewarder_of(name, registry)))
+    if all(one.weight == 0 for one in named):
+        raise Invalid("Every --reward has the weight 0, so nothing would be learnt.")
+    return Rewards(named)
+
+
+def _weighed(said: str) -> tuple[str, float]:
+    name, colon, tail = said.rpartition(":")
+    try:
+        weight = float(tail) if colon else 1.0
+    except ValueError:
+        return said, 1.0
+    if not math.isfinite(weight):
+        raise Invalid(f"{said!r}: the weight of a reward must be a finite number.")
+    return (name, weight) if colon else (said, 1.0)
+
+
+def rewarder_of(name: str, registry: Registry) -> Rewarder:
+    """By its name. Raises Invalid where there is none of it."""
+    if name in RULES:
+        return RULES[name]
+    kind, _, rest = name.partition(":")
+    if kind == VERIFIER:
+        if rest not in VERIFIERS:
+            raise Invalid(f"There is no verifier {rest!r}; there are {', '.join(VERIFIERS)}.")
+        return VERIFIERS[rest]
+    file, colon, function = name.rpartition(":")
+    if colon and file.endswith(".py"):
+        return _own(Path(file), function)
+    return _model(name, registry)
+
+
+def _own(file: Path, function: str) -> Rewarder:
+    """A function of one's own, given (conversation, facts), in a process with limits."""
+    if not file.is_file():
+        raise Invalid(f"There is no file {file} to find the function {function} in.")
+
+    def reward(answered: Sequence[Answered]) -> list[float | None]:
+        calls = [[one.talk, dict(one.facts)] for one in answered]
+        found, failed = isolation.call(file, function, calls)
+        odd = [v for v in found if v is not None and not isinstance(v, int | float)]
+        given = [float(v) if isinstance(v, int | float) else None for v in found]
+        if failed or odd:
+            raise Failed(failed or f"it returned {odd[0]!r}, which is no number", given)
+        return given
+
+    return reward
+
+
+def _model(name: str, registry: Registry) -> Rewarder:
+    version = registry.get(name)
+    if version.kind != "reward":
+        raise Invalid(f"{name} is a {version.kind} version, and does not score answers.")
+    from align.scoring import Scorer  # noqa: PLC0415 - loads weights
+
+    scorer = Scorer(version.path)
+
+    def reward(answered: Sequence[Answered]) -> list[float | None]:
+        scores = scorer.score([one.talk for one in answered])
+        return [score.mean - UNSURE * score.spread for score in scores]
+
+    return reward
+
+
+def _each(check: Callable[[Answered], float | None]) -> Rewarder:
+    """A check of single answers; what a row lacks, or is broken, is counted."""
+
+    def reward(answered: Sequence[Answered]) -> list[float | None]:
+        given: list[float | None] = []
+        broken = ""
+        for one in answered:
+            try:
+                given.append(check(one))
+            except KeyError as error:
+                broken = f"the row has no {error.args[0]!r}"
+                given.append(None)
+            except (ValueError, TypeError, Invalid) as error:
+                broken = str(error)
+                given.append(None)
+        if broken:
+            raise Failed(broken, given)
+        return given
+
+    return reward
+
+
+def _instructions(one: Answered) -> float:
+    kinds, arguments = one.facts["instruction_id_list"], one.facts["kwargs"]
+    return float(instructions.strictly(kinds, arguments, one.text))
+
+
+def _repeats(answered: Sequence[Answered]) -> list[float | None]:
+    return [repetition(one.text.split()) for one in answered]
+
+
+VERIFIERS: dict[str, Rewarder] = {
+    "exact": _each(lambda one: float(answers.exactly(one.text, one.facts["answer"]))),
+    "numeric": _each(lambda one: float(answers.numerically(one.text, one.facts["answer"]))),
+    "format": _each(lambda one: float(answers.in_form(one.text, one.facts["form"]))),
+    "instructions": _each(_instructions),
+    "tests": _each(lambda one: float(isolation.passes(code_of(one.text), one.facts["tests"]))),
+}
+RULES: dict[str, Rewarder] = {
+    "length": lambda answered: [one.tokens / PER_TOKENS for one in answered],
+    "repetition": _repeats,
+}
+
+
+def code_of(answer: str) -> str:
+    """What stands in an answer's last fence, or the answer where it has none."""
+    parts = answer.split("```")
+    if len(parts) < 3:
+        return answer
+    block = parts[-2] if len(parts) % 2 else parts[-1]
+    first, _, rest = block.partition("\n")
+    return rest if first.strip().lower() in ("python", "py", "") else block

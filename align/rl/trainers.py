@@ -1,0 +1,155 @@
+"""TRL's GRPO and RLOO, with answers drawn by an engine, in phases of many samples.
+
+Between two phases the engine gets the weights as they are then. What it thought of each token it
+drew corrects for where it and the trainer differ (GRPO), or is watched (RLOO).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import GRPOTrainer, RLOOTrainer
+
+from align.quick.head import IGNORED
+from align.rl.drawing import Engine
+from align.rl.rewards import Answered, Rewards
+from assistant.errors import Invalid
+
+KEPT = 16  # answers of a phase that are kept to read
+Functions = list[Any]
+
+
+class Phased:
+    """What both have in common; `engine`, `longest`, `samples` and `seed` are set after init."""
+
+    engine: Engine
+    rewards: Rewards
+    longest: int
+    samples: Path
+    seed: int
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """As the server renders them: each comes with its token ids."""
+        return [json.loads(prompt[-1]["ids"]) for prompt in prompts], None, {}
+
+    def _drawn(self, prompts: Sequence[list[int]]) -> tuple[list[list[int]], list[list[float]]]:
+        """One answer to each prompt, from an engine of what the model is now.
+
+        TRL asks for each prompt as often as it wants answers, one time after the other.
+        """
+        trainer: Any = self
+        each = trainer.num_generations
+        self.engine.refresh(trainer.accelerator.unwrap_model(trainer.model))
+        seed = self.seed + trainer.state.global_step * len(prompts)
+        try:
+            found = self.engine.draw(prompts[::each], each, self.longest, seed)
+        finally:
+            self.engine.stop()  # its memory and threads are the trainer's until the next phase
+        drawn = [answer for answers in found for answer in answers]
+        return [answer.ids for answer in drawn], [answer.logps for answer in drawn]
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **_others: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Log-probabilities of answers (rows, logits_to_keep), and entropies that are left at zero.
+
+        TRL pads prompts on the left; rows go through the model without that padding.
+        """
+        trainer: Any = self
+        found = []
+        step = batch_size or len(input_ids)
+        for start in range(0, len(input_ids), step):
+            ids, mask = (both[start : start + step] for both in (input_ids, attention_mask))
+            padded = (mask.cumsum(1) == 0).sum(1)  # on the left
+            places = torch.arange(ids.shape[1])[None] + padded[:, None]
+            there = places < ids.shape[1]
+            places = places.clamp(max=ids.shape[1] - 1)
+            moved_ids, moved_mask = ids.gather(1, places), mask.gather(1, places) * there
+            labels = ids.masked_fill(mask == 0, IGNORED)
+            labels[:, :-logits_to_keep] = IGNORED
+            moved = labels.gather(1, places).masked_fill(~there, IGNORED)
+            with trainer.accelerator.autocast():
+                out = model(
+                    input_ids=moved_ids, attention_mask=moved_mask, labels=moved,
+                    fused_lm_head=True, use_cache=False,
+                )  # fmt: skip
+            back = torch.arange(ids.shape[1] - logits_to_keep, ids.shape[1])[None] - padded[:, None]
+            found.append(out.log_probs.gather(1, (back - 1).clamp(min=0)))
+        logps = torch.cat(found)
+        return logps, torch.zeros_like(logps), None
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any
+    ) -> torch.Tensor:
+        """Rewards (answers, rewarders), and what was answered, kept to read."""
+        trainer: Any = self
+        rewards: torch.Tensor = super()._calculate_rewards(  # type: ignore[misc]
+            inputs, prompts, completions, completion_ids
+        )
+        lines = [
+            {
+                "step": trainer.state.global_step,
+                "prompt": [{"role": t["role"], "content": t["content"]} for t in prompt],
+                "answer": completion[0]["content"],
+                "rewards": dict(zip(trainer.reward_func_names, given, strict=True)),
+            }
+            for prompt, completion, given in zip(
+                prompts, completions, rewards.tolist(), strict=True
+            )
+        ]
+        if bool(rewards.isnan().all()):
+            raise Invalid(f"No answer got a reward ({self.rewards.why()}); nothing is learnt.")
+        with self.samples.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines[:KEPT])
+        return rewards
+
+
+class Grpo(Phased, GRPOTrainer):  # type: ignore[misc]
+    """GRPO (Shao et al. 2024, eq. 3), without the length bias of its average (Liu et al. 2025)."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
+        self.use_vllm = True  # so that what the engine thought of its tokens is corrected for
+        return self._drawn(prompt_ids)
+
+
+class Rloo(Phased, RLOOTrainer):  # type: ignore[misc]
+    """RLOO (Ahmadian et al. 2024, eq. 7)."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
+        return self._drawn(prompt_ids)[0]
+
+
+def as_functions(rewards: Rewards) -> Functions:
+    """Rewarders as TRL wants them."""
+
+    def function(place: int) -> Any:
+        one = rewards.named[place]
+
+        def given(
+            prompts: Any, completions: Any, completion_ids: Any, facts: Any, **_: Any
+        ) -> list[float | None]:
+            answered = [
+                Answered(
+                    [{"role": t["role"], "content": t["content"]} for t in prompt],
+                    json.loads(fact),
+                    completion[0]["content"],
+                    len(ids),
+                )
+                for prompt, completion, ids, fact in zip(
+                    prompts, completions, completion_ids, facts, strict=True
+                )
+            ]
+            return rewards.by(one, answered)
+
+        given.__name__ = one.name
+        return given
+
+    return [function(place) for place in range(len(rewards.named))]

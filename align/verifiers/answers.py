@@ -1,0 +1,72 @@
+"""Whether an answer says what was to be found: word for word, as a number, in a form, as a call."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+LAST = re.compile(r"(?:####|\banswer(?: is)?\s*:?)\s*", re.IGNORECASE)
+BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+NEAR = 1e-6  # relative
+
+
+def exactly(answer: str, expected: str | Sequence[str]) -> bool:
+    """Whether it is one of the expected texts, but for case, spaces and a stop at its end."""
+    wanted = [expected] if isinstance(expected, str) else expected
+    return _plain(answer) in {_plain(one) for one in wanted}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).strip(" .。!").casefold()
+
+
+def numerically(answer: str, expected: float | str) -> bool:
+    """Whether the number that it ends up with is the expected one.
+
+    That is the one in its last box, else the first one behind its last "answer is" or "####", else
+    its last one. Raises ValueError if what is expected is no number.
+    """
+    found = number_of(answer)
+    wanted = float(str(expected).replace(",", ""))
+    return found is not None and math.isclose(found, wanted, rel_tol=NEAR, abs_tol=NEAR)
+
+
+def number_of(answer: str) -> float | None:
+    """The number that an answer ends up with, if it has one."""
+    if boxes := BOXED.findall(answer):
+        answer = boxes[-1]
+    tail = LAST.split(answer)[-1]
+    behind = NUMBER.findall(tail) if tail != answer else []
+    said = behind[:1] or NUMBER.findall(answer)[-1:]
+    return float(said[0].replace(",", "")) if said else None
+
+
+def in_form(answer: str, form: str) -> bool:
+    """Whether the whole answer is of a form, given as a regular expression.
+
+    Raises ValueError for what is none.
+    """
+    try:
+        return re.fullmatch(form, answer.strip(), re.DOTALL) is not None
+    except re.error as error:
+        raise ValueError(f"{form!r} is no regular expression: {error}") from error
+
+
+def as_calls(answer: Mapping[str, Any], expected: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an assistant's turn calls the expected tools (name, arguments), in any order."""
+    made = [call.get("function", call) for call in answer.get("tool_calls") or []]
+    return _sorted(made) == _sorted(expected)
+
+
+def _sorted(calls: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = []
+    for call in calls:
+        arguments = call.get("arguments", {})
+        try:
+            read = json.loads(arguments) if isinstance(arguments, str) else arguments
+        except ValueError:
+            read = arguments
+        found.append(json.dumps([call.get("name"), read], sort_keys=True))
+    return sorted(found)

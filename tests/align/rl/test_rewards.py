@@ -1,0 +1,100 @@
+"""Recipes of rewards: each gives a number, or none and why."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from align.rl.rewards import Answered, code_of, rewards_of
+from assistant.errors import Invalid, NotFound
+from assistant.registry import Registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "home")
+
+
+def answered(text: str, **facts: Any) -> Answered:
+    return Answered([{"role": "user", "content": "What is it?"}], facts, text, len(text.split()))
+
+
+def test_rewards_are_weighed_and_each_is_told_apart(registry: Registry):
+    rewards = rewards_of(["verifier:numeric:0.5", "length:-0.1", "repetition"], registry)
+    assert rewards.weights == [0.5, -0.1, 1.0]
+    given = [answered("It is 4", answer=4), answered("a b c d a b c d", answer=4)]
+    verified, lengths, repeated = rewards.of(given)
+    assert (verified, lengths) == ([1.0, 0.0], [0.03, 0.08])
+    assert repeated == pytest.approx([0.0, 0.2])
+    assert rewards.failed == {}
+
+
+def test_what_gives_no_number_is_counted_and_never_zero(registry: Registry, tmp_path: Path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "def odd(talk, facts):\n"
+        "    return {'nan': float('nan'), 'none': None, 'text': 'x'}.get(facts['way'], 1)\n"
+    )
+    rewards = rewards_of([f"{file}:odd", "verifier:numeric"], registry)
+    given = [answered("3", way=way) for way in ("nan", "none", "text", "one")]
+    assert rewards.of(given) == [[None, None, None, 1.0], [None] * 4]
+    own, numeric = rewards.failed.values()
+    assert own == {"it returned 'x', which is no number": 2, "nan is no reward": 1}
+    assert numeric == {"the row has no 'answer'": 4}
+
+
+def test_a_function_that_crashes_costs_no_more_than_its_rewards(registry: Registry, tmp_path: Path):
+    file = tmp_path / "own.py"
+    file.write_text("def shout(talk, facts):\n    return len(talk[-1]['content']) / facts['by']\n")
+    rewards = rewards_of([f"{file}:shout:2"], registry)
+    assert rewards.of([answered("four", by=2), answered("four", by=0)]) == [[2.0, None]]
+    assert rewards.failed == {f"{file}:shout": {"ZeroDivisionError: division by zero": 1}}
+
+
+def test_instructions_code_and_forms_are_verified(registry: Registry):
+    rewards = rewards_of(["verifier:instructions", "verifier:tests", "verifier:format"], registry)
+    told = {
+        "instruction_id_list": ["punctuation:no_comma"],
+        "kwargs": [{}],
+        "tests": "assert f(2) == 4",
+        "form": "(?s).*def.*",
+    }
+    fenced = "Here:\n```python\ndef f(n): return 2 * n\n```\nDone"
+    assert rewards.of([answered(fenced, **told), answered("no, never", **told)]) == [
+        [1.0, 0.0],
+        [1.0, 0.0],
+        [1.0, 0.0],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ([], "Give at least one --reward"),
+        (["verifier:guess"], "There is no verifier 'guess'; there are exact, numeric"),
+        (["length:nan"], "must be a finite number"),
+        (["length:0"], "Every --reward has the weight 0"),
+        (["nowhere.py:f"], "There is no file nowhere.py"),
+    ],
+)
+def test_what_is_no_recipe_is_said(registry: Registry, said: list[str], sentence: str):
+    with pytest.raises(Invalid, match=sentence):
+        rewards_of(said, registry)
+
+
+def test_a_version_that_is_not_there_is_said(registry: Registry):
+    with pytest.raises(NotFound, match="reward-007"):
+        rewards_of(["reward-007"], registry)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("x = 1", "x = 1"),
+        ("```\nx = 1\n```", "x = 1\n"),
+        ("```py\ny = 1\n```\nor\n```python\nx = 1\n```", "x = 1\n"),
+        ("cut:\n```python\nx = 1", "cut:\n```python\nx = 1"),
+    ],
+)
+def test_code_in_an_answer(answer: str, code: str):
+    assert code_of(answer) == code

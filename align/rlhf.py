@@ -19,7 +19,7 @@ from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 
-RECENT = 5  # steps whose mean is compared with the budget
+WINDOW = {"rloo": 1, "grpo": 5}  # measured once a phase, or roughly, at every step
 LEFT = "it left the base as far as it may"
 
 
@@ -41,14 +41,14 @@ def run(
     require_fitting(recipe, len(rows))
     samples = out / MADE / "samples.jsonl"
     engine = Engine(version, out.parent / "engine", settings.home)
-    guard = Guard(recipe.budget)
+    guard = Guard(recipe.budget, WINDOW[recipe.method])
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         kind, config = BY_METHOD[recipe.method]
         trainer = kind(
             model,
             reward_funcs=as_functions(rewards),
-            args=config(**knobs(recipe, arguments)),
+            args=config(**knobs(recipe, arguments), reward_weights=rewards.weights),
             train_dataset=dataset,
             processing_class=tokenizer,
             peft_config=lora(recipe),
@@ -70,16 +70,16 @@ def require_fitting(recipe: RLHF, prompts: int) -> None:
     samples = recipe.phase * recipe.answers
     if recipe.answers < 2:
         raise Invalid("--answers: give 2 or more; an answer is compared with the others.")
+    if prompts < recipe.phase:
+        raise Invalid(
+            f"There are {prompts} prompts, and a phase takes {recipe.phase}; give more, or a "
+            "smaller --phase."
+        )
     if samples % recipe.batch or recipe.batch % recipe.micro_batch:
         raise Invalid(
             f"--phase {recipe.phase} × --answers {recipe.answers} = {samples} answers must be "
             f"whole batches of --batch {recipe.batch}, and those whole ones of --micro-batch "
             f"{recipe.micro_batch}."
-        )
-    if prompts < recipe.phase:
-        raise Invalid(
-            f"There are {prompts} prompts, and a phase takes {recipe.phase}; give more, or a "
-            "smaller --phase."
         )
 
 
@@ -128,33 +128,34 @@ BY_METHOD: dict[str, tuple[type, Callable[..., Any]]] = {
 class Guard(TrainerCallback):  # type: ignore[misc]
     """Watches how far the model left its base, and stops it there."""
 
-    def __init__(self, budget: float) -> None:
+    def __init__(self, budget: float, window: int) -> None:
         self._budget = budget
-        self._curve: list[dict[str, float]] = []
+        self._window = window
+        self._left: list[float] = []  # nats by token, by step
+        self._rewards: list[float] = []  # by phase
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Look at the last steps."""
-        if not logs or "kl" not in logs or "reward" not in logs:
-            return
-        self._curve.append({name: float(logs[name]) for name in ("kl", "reward")})
-        recent = [one["kl"] for one in self._curve[-RECENT:]]
-        if len(recent) == RECENT and sum(recent) / RECENT > self._budget:
-            control.should_training_stop = True
-            self._stopped = True
+        numbers = logs or {}
+        if "reward" in numbers:
+            self._rewards.append(float(numbers["reward"]))
+        if "kl" in numbers:
+            self._left.append(float(numbers["kl"]))
+            control.should_training_stop |= self._stopped
 
-    _stopped = False
+    @property
+    def _stopped(self) -> bool:
+        recent = self._left[-self._window :]
+        return len(recent) == self._window and sum(recent) / self._window > self._budget
 
     def told(self) -> dict[str, Any]:
-        """Rewards and distance from the base, first and last."""
-        if not self._curve:
+        """Mean rewards of the first and the last phase, and the distance from the base."""
+        if not self._rewards or not self._left:
             return {}
-        first, last = self._curve[:RECENT], self._curve[-RECENT:]
-        means = {
-            f"{name}_{when}": sum(one[name] for one in part) / len(part)
-            for when, part in (("first", first), ("last", last))
-            for name in ("reward", "kl")
-        }
-        return means | ({"stopped": LEFT} if self._stopped else {})
+        rewards = {"reward_first": self._rewards[0], "reward_last": self._rewards[-1]}
+        recent = self._left[-self._window :]
+        stopped = {"stopped": LEFT} if self._stopped else {}
+        return rewards | {"nats_from_base": sum(recent) / len(recent)} | stopped
 
 
 def told(rewards: Rewards) -> dict[str, Any]:

@@ -176,5 +176,5 @@ def test_models_with_an_unusual_head_keep_the_one_of_trl(kind, config):
 def test_trl_still_scores_every_position_on_a_cpu():
     assert "compact = _use_triton(" in inspect.getsource(add_fused_lm_head), (
         "TRL may score only learnt positions on a CPU by itself now: run `make bench-train` "
-        "without align/speed.py, and remove it and this test if nothing is lost."
+        "without align/quick/head.py, and remove it and this test if nothing is lost."
     )

@@ -50,6 +50,11 @@ class Recipe:
     report_to: Literal["none", "tensorboard", "trackio"] = "none"
     """Where else the numbers of every step go; the curve is kept in any case."""
 
+    @property
+    def room(self) -> int:
+        """Tokens that a row may have."""
+        return self.longest
+
     def as_facts(self) -> dict[str, Any]:
         """The knobs as they are noted on the version's card."""
         return asdict(self)
@@ -176,6 +181,11 @@ class RLHF(Speaking):
     """How dearly it pays for leaving the base, in rewards by nat."""
     budget: float = 0.5
     """Nats by token that it may have left the base; then training stops, and the card says so."""
+
+    @property
+    def room(self) -> int:
+        """Tokens that a prompt may have beside the longest answer."""
+        return self.longest - self.answer_tokens
 
 
 @dataclass(frozen=True)

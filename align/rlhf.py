@@ -9,10 +9,12 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, RLOOConfig
 
+from align import ranks
 from align.recipes import RLHF
 from align.rl.drawing import Engine
 from align.rl.rewards import Rewards, rewards_of
 from align.rl.trainers import Grpo, Rloo, as_functions
+from align.sampling import CONTEXT
 from align.training import MADE, lora, train
 from assistant.errors import Invalid
 from assistant.registry import Registry
@@ -67,6 +69,12 @@ def run(
 
 def require_fitting(recipe: RLHF, prompts: int) -> None:
     """Raises Invalid where phases, batches and answers do not divide."""
+    if not recipe.rank:
+        raise Invalid("--rank 0: give 1 or more; answers are drawn from the base plus an adapter.")
+    if ranks.number() > 1:
+        raise Invalid("align rlhf runs in one process; start it without accelerate launch.")
+    if recipe.longest > CONTEXT:
+        raise Invalid(f"--longest {recipe.longest}: the engine reads {CONTEXT} tokens at most.")
     samples = recipe.phase * recipe.answers
     if recipe.answers < 2:
         raise Invalid("--answers: give 2 or more; an answer is compared with the others.")

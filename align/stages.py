@@ -130,7 +130,7 @@ def train(
 ) -> dict[str, Any]:
     """Run one stage on rows into `scratch/model`; returns the story to tell on the card."""
     rows, held_out, surplus = _set_aside(recipe, rows, seed)
-    tokens, left_out = tokenized(tokenizer_of(base), rows, recipe.longest)
+    tokens, left_out = tokenized(tokenizer_of(base), rows, recipe.room)
     if not tokens:
         raise Invalid(
             f"There is nothing to learn from: no row of the shape {SHAPES[stage]} is left "

@@ -36,16 +36,19 @@ class Source:
     @classmethod
     def of(cls, said: str) -> "Source":
         """`NAME` or `NAME:WEIGHT`; a weight is a number over 0. Raises Invalid."""
-        name, colon, tail = said.rpartition(":")
-        try:
-            weight = float(tail) if colon else None
-        except ValueError:
-            weight = None
-        if weight is None:
-            return cls(said)
-        if not 0 < weight < float("inf"):
+        name, weight = named_weight(said)
+        if weight is not None and not 0 < weight < float("inf"):
             raise Invalid(f"{said!r}: the weight of a source must be a number over 0.")
         return cls(name, weight)
+
+
+def named_weight(said: str) -> tuple[str, float | None]:
+    """`NAME` or `NAME:WEIGHT`."""
+    name, _, tail = said.rpartition(":")
+    try:
+        return (name, float(tail)) if name else (said, None)
+    except ValueError:
+        return said, None
 
 
 Placed = tuple[str, Example | Invalid]

@@ -189,7 +189,10 @@ void product_op(const Tensor& x, const Tensor& packed, const std::optional<Tenso
                 const std::optional<Tensor>& up, const std::optional<Tensor>& onto, Tensor out) {
   Sum sum{{factor(x, packed)}, 1, x.size(0), packed.size(0), nullptr, data<Bf16>(out), nullptr};
   if (low) sum.factors[sum.count++] = factor(*low, *up);
-  if (onto) sum.onto = data<Bf16>(*onto);
+  if (onto) {
+    STD_TORCH_CHECK(onto->is_contiguous() && onto->size(1) == out.size(1), "added are other outputs");
+    sum.onto = data<Bf16>(*onto);
+  }
   multiply(sum);
 }
 

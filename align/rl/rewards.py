@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from align.data.gathering import named_weight
 from align.quality import repetition
 from align.verifiers import answers, instructions, isolation
 from assistant.errors import Invalid
@@ -35,7 +36,9 @@ class Answered:
         return [*self.prompt, {"role": "assistant", "content": self.text}]
 
 
-Rewarder = Callable[[Sequence[Answered]], list[float | None]]
+Rewarder = Callable[[Sequence[Answered]], list[float | str]]
+"""For each answer a number, or why there is none."""
+NOTHING = "it returned nothing"
 
 
 @dataclass(frozen=True)
@@ -59,39 +62,20 @@ class Rewards:
         """In the order of `named`."""
         return [one.weight for one in self.named]
 
-    def of(self, answered: Sequence[Answered]) -> list[list[float | None]]:
-        """For each rewarder, what it gives each answer: a number, or None where it has none."""
-        return [self.by(one, answered) for one in self.named]
-
     def by(self, one: Named, answered: Sequence[Answered]) -> list[float | None]:
-        """What one of them gives each answer; where it fails, that is counted."""
-        try:
-            given = one.rewarder(answered)
-        except Failed as error:
-            given = error.given
-            self._count(one.name, str(error), sum(number is None for number in given))
+        """What one of them gives each answer; where that is no number, it is counted."""
         found: list[float | None] = []
-        for number in given:
-            if number is not None and not math.isfinite(number):
-                self._count(one.name, f"{number} is no reward")
-                number = None
+        for given in one.rewarder(answered):
+            why = given if isinstance(given, str) else f"{given} is no reward"
+            number = given if not isinstance(given, str) and math.isfinite(given) else None
+            if number is None:
+                self.failed.setdefault(one.name, Counter())[why] += 1
             found.append(number)
         return found
 
     def why(self) -> str:
         """The first reason of each rewarder that failed."""
         return "; ".join(f"{name}: {next(iter(why))}" for name, why in self.failed.items())
-
-    def _count(self, name: str, reason: str, times: int = 1) -> None:
-        self.failed.setdefault(name, Counter())[reason] += times
-
-
-class Failed(Exception):
-    """A rewarder stopped; what it gave before counts."""
-
-    def __init__(self, sentence: str, given: list[float | None]) -> None:
-        super().__init__(sentence)
-        self.given = given
 
 
 def rewards_of(said: Sequence[str], registry: Registry) -> Rewards:
@@ -108,14 +92,10 @@ def rewards_of(said: Sequence[str], registry: Registry) -> Rewards:
 
 
 def _weighed(said: str) -> tuple[str, float]:
-    name, colon, tail = said.rpartition(":")
-    try:
-        weight = float(tail) if colon else 1.0
-    except ValueError:
-        return said, 1.0
-    if not math.isfinite(weight):
+    name, weight = named_weight(said)
+    if weight is not None and not math.isfinite(weight):
         raise Invalid(f"{said!r}: the weight of a reward must be a finite number.")
-    return (name, weight) if colon else (said, 1.0)
+    return name, 1.0 if weight is None else weight
 
 
 def rewarder_of(name: str, registry: Registry) -> Rewarder:
@@ -138,16 +118,18 @@ def _own(file: Path, function: str) -> Rewarder:
     if not file.is_file():
         raise Invalid(f"There is no file {file} to find the function {function} in.")
 
-    def reward(answered: Sequence[Answered]) -> list[float | None]:
+    def reward(answered: Sequence[Answered]) -> list[float | str]:
         calls = [[one.talk, dict(one.facts)] for one in answered]
         found, failed = isolation.call(file, function, calls)
-        odd = [v for v in found if v is not None and not isinstance(v, int | float)]
-        given = [float(v) if isinstance(v, int | float) else None for v in found]
-        if failed or odd:
-            raise Failed(failed or f"it returned {odd[0]!r}, which is no number", given)
-        return given
+        return [_number(given, failed or NOTHING) for given in found]
 
     return reward
+
+
+def _number(given: Any, otherwise: str) -> float | str:
+    if given is None:
+        return otherwise
+    return float(given) if isinstance(given, int | float) else f"{given!r} is no number"
 
 
 def _model(name: str, registry: Registry) -> Rewarder:
@@ -158,33 +140,25 @@ def _model(name: str, registry: Registry) -> Rewarder:
 
     scorer = Scorer(version.path)
 
-    def reward(answered: Sequence[Answered]) -> list[float | None]:
+    def reward(answered: Sequence[Answered]) -> list[float | str]:
         scores = scorer.score([one.talk for one in answered])
         return [score.mean - UNSURE * score.spread for score in scores]
 
     return reward
 
 
-def _each(check: Callable[[Answered], float | None]) -> Rewarder:
-    """A check of single answers; what a row lacks, or is broken, is counted."""
+def _each(check: Callable[[Answered], float]) -> Rewarder:
+    """A check of single answers, where the row has what it needs, unbroken."""
 
-    def reward(answered: Sequence[Answered]) -> list[float | None]:
-        given: list[float | None] = []
-        broken = ""
-        for one in answered:
-            try:
-                given.append(check(one))
-            except KeyError as error:
-                broken = f"the row has no {error.args[0]!r}"
-                given.append(None)
-            except (ValueError, TypeError, Invalid) as error:
-                broken = str(error)
-                given.append(None)
-        if broken:
-            raise Failed(broken, given)
-        return given
+    def reward(one: Answered) -> float | str:
+        try:
+            return check(one)
+        except KeyError as error:
+            return f"the row has no {error.args[0]!r}"
+        except (ValueError, TypeError, Invalid) as error:
+            return str(error)
 
-    return reward
+    return lambda answered: [reward(one) for one in answered]
 
 
 def _instructions(one: Answered) -> float:
@@ -192,7 +166,7 @@ def _instructions(one: Answered) -> float:
     return float(instructions.strictly(kinds, arguments, one.text))
 
 
-def _repeats(answered: Sequence[Answered]) -> list[float | None]:
+def _repeats(answered: Sequence[Answered]) -> list[float | str]:
     return [repetition(one.text.split()) for one in answered]
 
 

@@ -5,6 +5,7 @@ drew corrects for where it and the trainer differ (GRPO), or is watched (RLOO).
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,10 @@ from trl import GRPOTrainer, RLOOTrainer
 
 from align.quick.head import IGNORED
 from align.rl.drawing import Engine
-from align.rl.rewards import Answered, Rewards
+from align.rl.rewards import Answered, Named, Rewards
 from assistant.errors import Invalid
 
 KEPT = 16  # answers of a phase that are kept to read
-Functions = list[Any]
 
 
 class Phased:
@@ -99,7 +99,10 @@ class Phased:
                 "step": trainer.state.global_step,
                 "prompt": [{"role": t["role"], "content": t["content"]} for t in prompt],
                 "answer": completion[0]["content"],
-                "rewards": dict(zip(trainer.reward_func_names, given, strict=True)),
+                "rewards": {
+                    name: None if math.isnan(number) else number
+                    for name, number in zip(trainer.reward_func_names, given, strict=True)
+                },
             }
             for prompt, completion, given in zip(
                 prompts, completions, rewards.tolist(), strict=True
@@ -127,12 +130,10 @@ class Rloo(Phased, RLOOTrainer):  # type: ignore[misc]
         return self._drawn(prompt_ids)[0]
 
 
-def as_functions(rewards: Rewards) -> Functions:
+def as_functions(rewards: Rewards) -> list[Any]:
     """Rewarders as TRL wants them."""
 
-    def function(place: int) -> Any:
-        one = rewards.named[place]
-
+    def function(one: Named) -> Any:
         def given(
             prompts: Any, completions: Any, completion_ids: Any, facts: Any, **_: Any
         ) -> list[float | None]:
@@ -152,4 +153,4 @@ def as_functions(rewards: Rewards) -> Functions:
         given.__name__ = one.name
         return given
 
-    return [function(place) for place in range(len(rewards.named))]
+    return [function(one) for one in rewards.named]

@@ -81,6 +81,9 @@ def test_what_left_its_base_too_far_stops_and_says_so():
     [
         ({"phase": 99}, "There are 32 prompts, and a phase takes 99"),
         ({"answers": 1}, "give 2 or more"),
+        ({"rank": 0}, "--rank 0: give 1 or more"),
+        ({"longest": 2048}, "the engine reads 1024 tokens at most"),
+        ({"longest": 20}, r"nothing to learn from: .* \(32 longer than 12 tokens\)"),
         ({"batch": 12}, "must be whole batches of --batch 12"),
     ],
 )

@@ -8,11 +8,18 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.testing import assert_close
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    Trainer,
+)
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from align.quick import layers
 from align.quick.model import quicken
 from align.quick.rows import SHARED, laid
+from align.training import TakesTokens
 from assistant.settings import Settings
 from tests.align.lessons import teach
 
@@ -196,11 +203,33 @@ def test_a_scorer_is_made_quick_too(batch):
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo", "kto"])
-def test_every_stage_goes_through_our_layers(
+def test_every_stage_goes_through_our_layers_alone(
     stage: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
+    """In training, and where the base is asked beforehand."""
+    within: list[str] = []
     passed = []
-    through = layers._Through.apply
+
+    def noted(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*given: Any, **more: Any) -> Any:
+            within.append(name)
+            try:
+                return original(*given, **more)
+            finally:
+                within.pop()
+
+        monkeypatch.setattr(owner, name, call)
+
+    def theirs(self: Any, *given: Any, **more: Any) -> Any:
+        assert not within, "transformers' layer was used"
+        return forward(self, *given, **more)
+
+    noted(Trainer, "train")
+    noted(TakesTokens, "_precompute_ref_logps")
+    forward, through = LlamaDecoderLayer.forward, layers._Through.apply
+    monkeypatch.setattr(LlamaDecoderLayer, "forward", theirs)
     monkeypatch.setattr(
         layers._Through, "apply", lambda *given: passed.append(1) or through(*given)
     )

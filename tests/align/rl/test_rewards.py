@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from align.rl.rewards import Answered, code_of, rewards_of
+from align.rl.rewards import Answered, Rewards, code_of, rewards_of
 from assistant.errors import Invalid, NotFound
 from assistant.registry import Registry
 
@@ -19,11 +19,15 @@ def answered(text: str, **facts: Any) -> Answered:
     return Answered([{"role": "user", "content": "What is it?"}], facts, text, len(text.split()))
 
 
+def given_by(rewards: Rewards, answers: list[Answered]) -> list[list[float | None]]:
+    return [rewards.by(one, answers) for one in rewards.named]
+
+
 def test_rewards_are_weighed_and_each_is_told_apart(registry: Registry):
     rewards = rewards_of(["verifier:numeric:0.5", "length:-0.1", "repetition"], registry)
     assert rewards.weights == [0.5, -0.1, 1.0]
     given = [answered("It is 4", answer=4), answered("a b c d a b c d", answer=4)]
-    verified, lengths, repeated = rewards.of(given)
+    verified, lengths, repeated = given_by(rewards, given)
     assert (verified, lengths) == ([1.0, 0.0], [0.03, 0.08])
     assert repeated == pytest.approx([0.0, 0.2])
     assert rewards.failed == {}
@@ -37,9 +41,9 @@ def test_what_gives_no_number_is_counted_and_never_zero(registry: Registry, tmp_
     )
     rewards = rewards_of([f"{file}:odd", "verifier:numeric"], registry)
     given = [answered("3", way=way) for way in ("nan", "none", "text", "one")]
-    assert rewards.of(given) == [[None, None, None, 1.0], [None] * 4]
+    assert given_by(rewards, given) == [[None, None, None, 1.0], [None] * 4]
     own, numeric = rewards.failed.values()
-    assert own == {"it returned 'x', which is no number": 2, "nan is no reward": 1}
+    assert own == {"'x' is no number": 1, "nan is no reward": 1, "it returned nothing": 1}
     assert numeric == {"the row has no 'answer'": 4}
 
 
@@ -47,7 +51,7 @@ def test_a_function_that_crashes_costs_no_more_than_its_rewards(registry: Regist
     file = tmp_path / "own.py"
     file.write_text("def shout(talk, facts):\n    return len(talk[-1]['content']) / facts['by']\n")
     rewards = rewards_of([f"{file}:shout:2"], registry)
-    assert rewards.of([answered("four", by=2), answered("four", by=0)]) == [[2.0, None]]
+    assert given_by(rewards, [answered("four", by=2), answered("four", by=0)]) == [[2.0, None]]
     assert rewards.failed == {f"{file}:shout": {"ZeroDivisionError: division by zero": 1}}
 
 
@@ -60,7 +64,7 @@ def test_instructions_code_and_forms_are_verified(registry: Registry):
         "form": "(?s).*def.*",
     }
     fenced = "Here:\n```python\ndef f(n): return 2 * n\n```\nDone"
-    assert rewards.of([answered(fenced, **told), answered("no, never", **told)]) == [
+    assert given_by(rewards, [answered(fenced, **told), answered("no, never", **told)]) == [
         [1.0, 0.0],
         [1.0, 0.0],
         [1.0, 0.0],

@@ -22,13 +22,18 @@ def scoring_of(name: str, registry: Registry) -> Scoring:
     file, colon, function = name.rpartition(":")
     if colon and file.endswith(".py"):
         return _of_function(Path(file), function)
+    scorer = scorer_of(name, registry)
+    return lambda talks: [score.mean for score in scorer.score(list(talks))]
+
+
+def scorer_of(name: str, registry: Registry) -> Any:
+    """A reward version, ready to score. Raises Invalid for a version of another kind."""
     version = registry.get(name)
     if version.kind != "reward":
         raise Invalid(f"{name} is a {version.kind} version, and does not score answers.")
     from align.scoring import Scorer  # noqa: PLC0415 - needs torch
 
-    scorer = Scorer(version.path)
-    return lambda talks: [score.mean for score in scorer.score(list(talks))]
+    return Scorer(version.path)
 
 
 def _of_function(file: Path, name: str) -> Scoring:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from align.data.gathering import named_weight
+from align.data.scorers import scorer_of
 from align.quality import repetition
 from align.verifiers import answers, instructions, isolation
 from assistant.errors import Invalid
@@ -133,12 +134,7 @@ def _number(given: Any, otherwise: str) -> float | str:
 
 
 def _model(name: str, registry: Registry) -> Rewarder:
-    version = registry.get(name)
-    if version.kind != "reward":
-        raise Invalid(f"{name} is a {version.kind} version, and does not score answers.")
-    from align.scoring import Scorer  # noqa: PLC0415 - loads weights
-
-    scorer = Scorer(version.path)
+    scorer = scorer_of(name, registry)
 
     def reward(answered: Sequence[Answered]) -> list[float | str]:
         scores = scorer.score([one.talk for one in answered])

@@ -17,7 +17,7 @@ test: ## lint, check types, run every test
 ifdef ARGS
 	$(VENV)/python -m pytest $(ARGS)
 else
-	$(VENV)/python -m pytest -m "not e2e" --numprocesses 2 --dist loadfile
+	$(VENV)/python -m pytest -m "not e2e" --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 	$(VENV)/python -m pytest -m e2e
 endif
 

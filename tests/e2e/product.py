@@ -27,6 +27,8 @@ class Product:
     port: int
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    root: Path = ROOT
+    """Where its code and its texts are."""
     process: subprocess.Popen[bytes] | None = None
     begins: int = 0
     """Where this start's part of the log begins."""
@@ -43,8 +45,8 @@ class Product:
         with self.log.open("ab") as log:
             self.begins = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "app.py")],
-                cwd=ROOT,
+                [sys.executable, str(self.root / "app.py")],
+                cwd=self.root,
                 env=os.environ
                 | {
                     "ASSISTANT_HOME": str(self.home),
@@ -129,9 +131,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(folder: Path, **environment: str) -> Iterator[Product]:
+def running(folder: Path, root: Path = ROOT, **environment: str) -> Iterator[Product]:
     """A product started in `folder`, stopped in the end whatever happens."""
-    product = Product(folder / "home", free_port(), folder / "app.log", environment)
+    product = Product(folder / "home", free_port(), folder / "app.log", environment, root)
     product.start()
     try:
         yield product

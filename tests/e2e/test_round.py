@@ -9,8 +9,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from assistant.version import Version
 from tests.e2e.browsing import ANSWER_MS, SHORT, ask, rows
-from tests.e2e.product import Product, running
+from tests.e2e.product import ROOT, Product, running
 
 STOCK, CANDIDATE = "smollm2-135m-instruct-q4", "round-001"
 PAIRS = 24
@@ -19,15 +20,27 @@ ENGINE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory, product: Product) -> Iterator[Product]:
+def judged(
+    tmp_path_factory: pytest.TempPathFactory, embedded_version: Version
+) -> Iterator[Product]:
     """A product in which somebody preferred the one answer of many pairs."""
     folder = tmp_path_factory.mktemp("round")
-    shutil.copytree(product.home / "versions" / STOCK, folder / "home" / "versions" / STOCK)
-    with running(folder, ASSISTANT_CONTEXT="1024") as started:
+    shutil.copytree(embedded_version.path, folder / "home" / "versions" / STOCK)
+    with running(folder, edited(folder / "code"), ASSISTANT_CONTEXT="1024") as started:
         started.wait_until_ready()
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda number: prefer_one(started, number), range(PAIRS)))
         yield started
+
+
+def edited(root: Path) -> Path:
+    """The program of somebody who thinks that few questions are enough to see harm: here, it is."""
+    for part in ("align", "assistant", "prompts"):
+        shutil.copytree(ROOT / part, root / part)
+    shutil.copy(ROOT / "app.py", root)
+    questions = root / "prompts" / "harm" / "questions.txt"
+    questions.write_text("\n".join(questions.read_text().splitlines()[::8]))
+    return root
 
 
 def prefer_one(product: Product, number: int) -> None:

@@ -1,19 +1,7 @@
-"""Asks a real vLLM, in this process, for seeded answers to prompts that are read in pieces.
+"""Asks a real vLLM, in this process, for seeded answers to prompts that are read in pieces."""
 
-Run by test_seeds.py; prints what happens without our patch and with it, as JSON.
-"""
-
-import json
 import os
-import sys
-
-os.environ |= {
-    "VLLM_PLUGINS": "",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "HF_HUB_OFFLINE": "1",
-}
+from typing import Any
 
 from vllm import LLM, SamplingParams
 
@@ -22,6 +10,23 @@ from assistant.inside_vllm.seeds import install
 PIECE = 32  # tokens read at once
 PROMPT = {"prompt_token_ids": list(range(5, 5 + 3 * PIECE))}
 SEEDED = SamplingParams(seed=7, max_tokens=8, temperature=1.0, ignore_eos=True)
+
+
+def seeded(folder: str) -> dict[str, Any]:
+    """What it says, or dies of: first as vLLM is, then mended."""
+    os.environ["VLLM_PLUGINS"] = ""
+    found: dict[str, Any] = {}
+    try:
+        said(model(folder, PIECE))
+    except RuntimeError as error:
+        found["without"] = str(error)
+    install()
+    install()  # vLLM may call it again
+    found["in one piece"] = said(model(folder, 4 * PIECE))
+    pieces = model(folder, PIECE)
+    found["in pieces"] = said(pieces)
+    found["several in pieces"] = said(pieces, 4)
+    return found
 
 
 def model(folder: str, piece: int) -> LLM:
@@ -36,22 +41,3 @@ def said(llm: LLM, several: int = 1) -> list[list[int]]:
     """The tokens of some answers to the same prompt and seed."""
     answers = llm.generate([PROMPT] * several, SEEDED, use_tqdm=False)
     return [list(answer.outputs[0].token_ids) for answer in answers]
-
-
-def main() -> None:
-    """First as vLLM is, then mended."""
-    folder, found = sys.argv[1], {}
-    try:
-        said(model(folder, PIECE))
-    except RuntimeError as error:
-        found["without"] = str(error)
-    install()
-    install()  # vLLM may call it again
-    found["in one piece"] = said(model(folder, 4 * PIECE))
-    found["in pieces"] = said(model(folder, PIECE))
-    found["several in pieces"] = said(model(folder, PIECE), 4)
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,37 +1,12 @@
 """Tokens drawn by sums: as likely as they should be, and only from the nucleus."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from assistant.inside_vllm.drawing import BLOCK, draw
-from tests.e2e.product import ROOT
+from tests.assistant.inside_vllm.conftest import InVllm
 
 ROWS = 20_000
-LOOK = """
-import inspect, json
-from vllm.v1.sample.ops import topk_topp_sampler as ops
-from assistant.inside_vllm import drawing
-
-found = {
-    "noise": "fused_gumbel_argmax" in inspect.getsource(ops.TopKTopPSampler.forward_cpu),
-    "sorts": "logits.sort(" in inspect.getsource(ops.apply_top_k_top_p_pytorch),
-}
-drawing.install()
-drawing.install()  # vLLM may call it again
-import torch
-from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
-logits = torch.tensor([[0.0, 1.0, 2.0, 3.0]]).repeat(500, 1)
-two, half = torch.full((500,), 2, dtype=torch.int32), torch.full((500,), 0.5)
-sampler = TopKTopPSampler()
-found["top k"] = sorted(set(sampler.forward(logits.clone(), {}, two, None)[0].tolist()))
-found["top p"] = sorted(set(sampler.forward(logits.clone(), {}, None, half)[0].tolist()))
-found["ours"] = TopKTopPSampler.draws_by_sums
-print(json.dumps(found))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -101,11 +76,8 @@ def test_a_seeded_row_draws_alike_whatever_else_is_in_its_batch():
     assert len(set(seeded(0, 1))) > 1
 
 
-def test_vllm_still_draws_by_noise_and_sorting():
-    script = [sys.executable, "-c", LOOK]
-    run = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr[-3000:]
-    found = json.loads(run.stdout.splitlines()[-1])
+def test_vllm_still_draws_by_noise_and_sorting(in_vllm: InVllm):
+    found = in_vllm("patched_vllm", "draws")
     assert found["noise"], "vLLM draws in another way now: is our patch still faster?"
     assert found["sorts"]
     assert found["ours"]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from assistant.inside_vllm import gemm
+from tests.assistant.inside_vllm.conftest import InVllm
 from tests.e2e.product import ROOT
 
 WITHOUT_AMX = ("-mno-amx-tile", "-mno-amx-bf16", "-mno-amx-int8")
@@ -67,83 +68,13 @@ broken = ours.linear_int8(x, packed, scales, None).isnan().all(1).tolist()
 assert broken == [True] + [False] * (len(x) - 1)
 print(json.dumps([worst, float(zero.abs().max())]))
 """
-IN_VLLM = """
-import json, time
-import torch
-from vllm.model_executor.kernels.linear import scaled_mm as kernels
-from vllm.model_executor.kernels.linear.scaled_mm.cpu import CPUInt8ScaledMMLinearKernel as Kernel
-from vllm.model_executor.layers import utils
-from assistant.inside_vllm import gemm
-
-def layer(weight):
-    made = torch.nn.Module()
-    made.weight, made.bias = torch.nn.Parameter(weight.clone(), requires_grad=False), None
-    return made
-
-def linear(made, x):
-    return utils.cpu_unquantized_gemm(made, x, made.weight)
-
-torch.manual_seed(1)
-big, odd = [torch.randn(3072, 576).bfloat16() for _ in range(30)], torch.randn(40, 24).bfloat16()
-x, found = torch.randn(4, 576).bfloat16(), {}
-theirs = [layer(weight) for weight in big]
-for made in theirs:
-    utils.dispatch_cpu_unquantized_gemm(made, True)
-gemm.install()
-gemm.install()  # vLLM may call it again
-ours, small = [layer(weight) for weight in big], layer(odd)
-for made in (*ours, small):
-    utils.dispatch_cpu_unquantized_gemm(made, True)
-
-def same(one, other):
-    return torch.allclose(one.float(), other.float(), 0.02, 0.3)
-
-found["same"] = same(linear(ours[0], x), linear(theirs[0], x))
-found["odd"] = same(linear(small, x[:, :24]), x[:, :24] @ odd.t())
-biased = layer(big[0])
-biased.bias = torch.nn.Parameter(torch.randn(3072).bfloat16(), requires_grad=False)
-utils.dispatch_cpu_unquantized_gemm(biased, True)
-with_bias = utils.cpu_unquantized_gemm(biased, x, biased.weight, biased.bias)
-found["bias"] = same(with_bias, linear(ours[0], x) + biased.bias)
-found["bias later"] = torch.equal(linear(biased, x), linear(ours[0], x))
-found["no rows"] = list(linear(ours[0], x[:0]).shape)
-found["shape"] = list(linear(ours[0], x.view(2, 2, 576)).shape)
-found["ours"] = utils.products_are_ours and ours[0].weight.numel() == 0
-
-def seconds(layers):  # of this thread, whoever else wants its core
-    began = time.thread_time()
-    for made in layers:
-        linear(made, x)
-    return time.thread_time() - began
-
-times = [(seconds(theirs), seconds(ours)) for _ in range(30)]
-found["theirs"], found["own"] = (min(column) for column in zip(*times))
-
-names = ["weight", "weight_scale", "input_scale", "input_zero_point", "azp_adj"]
-config = kernels.Int8ScaledMMLinearLayerConfig(
-    is_static_input_scheme=False, is_channelwise=True, input_symmetric=True
-)
-quantized = layer(torch.randint(-127, 128, (96, 576), dtype=torch.int8))
-quantized.weight_scale = torch.nn.Parameter(torch.rand(96, 1) / 100, requires_grad=False)
-quantized.logical_widths = [96]
-for name in names[2:]:
-    setattr(quantized, name, None)
-exact = x.float() @ (quantized.weight.float() * quantized.weight_scale).t()
-torch.set_default_dtype(torch.bfloat16)  # as vLLM does while it loads a model
-kernel = Kernel(config, names)
-kernel.process_weights_after_loading(quantized)
-y = kernel.apply_weights(quantized, x.view(2, 2, 576))
-found["int8"] = float((y.view(4, 96).float() - exact).abs().max() / exact.abs().max())
-found["int8 ours"] = hasattr(quantized, "packed")
-print(json.dumps(found))
-"""
 
 
-def told(script: str, *arguments: str, threads: int = 2) -> Any:
+def told(script: str, *arguments: str) -> Any:
     """What a script prints in a process of its own."""
     run = subprocess.run(
         [sys.executable, "-c", script, *arguments],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "2"},
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
@@ -166,9 +97,9 @@ def test_products_in_8_bits_are_right():
 
 
 @BF16
-def test_vllm_uses_them_where_they_fit_and_is_faster_for_it():
+def test_vllm_uses_them_where_they_fit_and_is_faster_for_it(in_vllm: InVllm):
     """Where its own are as fast, ours can go."""
-    found = told(IN_VLLM, threads=1)
+    found = in_vllm("patched_vllm", "multiplies")
     assert (found["ours"], found["same"], found["odd"]) == (True, True, True)
     assert (found["bias"], found["bias later"]) == (True, True)
     assert (found["shape"], found["no rows"]) == ([2, 2, 3072], [0, 3072])

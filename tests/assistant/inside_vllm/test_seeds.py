@@ -1,28 +1,18 @@
 """What we mend in vLLM: each test also says when vLLM no longer needs it."""
 
-import json
-import subprocess
-import sys
 from importlib.metadata import entry_points
+from typing import Any
 
 import pytest
 
 from assistant.version import Version
-from tests.e2e.product import ROOT
+from tests.assistant.inside_vllm.conftest import InVllm
 
 
 @pytest.fixture(scope="module")
-def found(embedded_version: Version) -> dict[str, object]:
+def found(embedded_version: Version, in_vllm: InVllm) -> dict[str, Any]:
     """What a real vLLM says to a seed, without the patch and with it."""
-    script = [
-        sys.executable,
-        "-m",
-        "tests.assistant.inside_vllm.seeded_vllm",
-        str(embedded_version.path),
-    ]
-    run = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads(run.stdout.splitlines()[-1])
+    return in_vllm("seeded_vllm", "seeded", str(embedded_version.path))
 
 
 def test_vllm_still_dies_of_a_seed_when_a_prompt_is_read_in_pieces(found):

@@ -1,9 +1,5 @@
 """How many threads a step takes, in a real vLLM; and that it makes no groups of one process."""
 
-import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,21 +7,14 @@ import pytest
 
 from assistant.inside_vllm import threads
 from assistant.version import Version
+from tests.assistant.inside_vllm.conftest import InVllm
 from tests.assistant.inside_vllm.test_gemm import BF16
-from tests.e2e.product import ROOT
 
 
 @pytest.fixture(scope="module")
-def found(embedded_version: Version) -> dict[str, Any]:
+def found(embedded_version: Version, in_vllm: InVllm) -> dict[str, Any]:
     """What a real vLLM does, on two cores."""
-    script = [sys.executable, "-m", "tests.assistant.inside_vllm.watched_vllm"]
-    run = subprocess.run(
-        [*script, str(embedded_version.path)], cwd=ROOT, capture_output=True, text=True,
-        timeout=240, env=os.environ | {"OMP_NUM_THREADS": "2"},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert "Traceback" not in run.stderr
-    return json.loads(run.stdout.splitlines()[-1])
+    return in_vllm("watched_vllm", "watched", str(embedded_version.path))
 
 
 @BF16

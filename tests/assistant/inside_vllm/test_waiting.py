@@ -9,6 +9,7 @@ import time
 import pytest
 
 from assistant.inside_vllm import waiting
+from tests.assistant.inside_vllm.conftest import InVllm
 from tests.e2e.product import ROOT
 
 # A thread of libgomp that waits awake uses its core while this process sleeps.
@@ -87,10 +88,5 @@ def test_the_time_that_threads_run_is_counted():
     assert waited >= 0
 
 
-def test_vllm_still_has_the_seam():
-    look = "from assistant.inside_vllm import waiting as w; w.install(); w.install(); "
-    look += "from vllm.v1.worker.cpu_worker import CPUWorker as c; print(c.watches_cores)"
-    run = subprocess.run(
-        [sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert run.stdout.splitlines()[-1] == "True", run.stderr[-3000:]
+def test_vllm_still_has_the_seam(in_vllm: InVllm):
+    assert in_vllm("patched_vllm", "waits")

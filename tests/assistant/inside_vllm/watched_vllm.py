@@ -1,20 +1,7 @@
-"""Asks a real vLLM, in this process, and watches how many threads its attention takes.
+"""Asks a real vLLM, in this process, and watches how many threads its attention takes."""
 
-Run by test_threads.py; prints that, and what was answered, as JSON.
-"""
-
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
-
-os.environ |= {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "HF_HUB_OFFLINE": "1",
-}
 
 import torch
 from vllm import LLM, SamplingParams
@@ -27,7 +14,7 @@ PROMPTS = [{"prompt_token_ids": list(range(n, n + 100))} for n in (5, 205)]
 GREEDY = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
 
 
-def watched() -> list[list[int]]:
+def watching() -> list[list[int]]:
     """Threads and rows of every attention from now on."""
     seen: list[list[int]] = []
     forward = CPUAttentionBackendImpl.forward
@@ -41,11 +28,11 @@ def watched() -> list[list[int]]:
     return seen
 
 
-def main() -> None:
+def watched(folder: str) -> dict[str, Any]:
     """As we serve it, with contexts that count as long, and as vLLM would have it."""
-    seen, found = watched(), {}
+    seen, found = watching(), {}
     llm = LLM(
-        sys.argv[1], enforce_eager=True, dtype="bfloat16", max_model_len=256, max_num_seqs=8,
+        folder, enforce_eager=True, dtype="bfloat16", max_model_len=256, max_num_seqs=8,
         enable_prefix_caching=False,
     )  # fmt: skip
     small, long = threads.SMALL, threads.LONG
@@ -59,13 +46,9 @@ def main() -> None:
             "said": [list(answer.outputs[0].token_ids) for answer in answers],
         }
     found["Gloo's threads"] = sum("gloo" in name for name in names_of_threads())
-    print(json.dumps(found))
+    return found
 
 
 def names_of_threads() -> list[str]:
     """Of this process."""
     return [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
-
-
-if __name__ == "__main__":
-    main()

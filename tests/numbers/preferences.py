@@ -62,6 +62,7 @@ WAYS: dict[str, tuple[Part, ...]] = {
     "SFT": (CORRECTED,),
     "SFT, then DPO": (CORRECTED, DECIDED),
 }
+UNDER_NOISE = ("DPO", "DPO, robust", "DPO, with ties", "KTO", AVERAGED)
 
 
 class Study:
@@ -94,7 +95,7 @@ class Study:
     def _cells() -> Iterator[tuple[str, float, int]]:
         for seed in SEEDS:
             for share in FLIPPED:
-                for way in WAYS:
+                for way in UNDER_NOISE if share else WAYS:
                     yield way, share, seed
 
     def _stock(self, scratch: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start bench-train bench-whole bench-memory bench-beside bench-two bench-serve bench-gemm numbers soak clean
+.PHONY: help chat test lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gemm numbers soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,10 @@ bench-train: ## measure training speed beside TRL's own trainer (see docs/traini
 bench-whole: ## measure a whole training of 200 pairs beside TRL's own trainer (see docs/training.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.whole
+
+bench-rl: ## measure learning from rewards beside TRL's own trainers (see docs/training.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.rl $(ARGS)
 
 bench-memory: ## compare the memory a training is said to take with what it takes
 	@$(PYTHON) requirements/install.py --with-tests

@@ -1,9 +1,9 @@
 """Answers of a version, drawn from an engine of its own: what is measured is what is served."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,17 @@ async def _sample(
 
 
 @asynccontextmanager
-async def engine_of(version: Version, home: Path) -> AsyncIterator[LocalEngine]:
-    """A ready engine for a version alone; raises EngineError if it cannot be served."""
+async def engine_of(
+    version: Version, home: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[LocalEngine]:
+    """A ready engine for a version alone; raises EngineError if it cannot be served.
+
+    `environment` is added to what engines run with.
+    """
     cache = home / "engine" / "cache"
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     plan = plan_engine(Machine.this(), "off", cache)  # compiling takes longer than it would save
+    plan = replace(plan, environment={**plan.environment, **(environment or {})})
     engine = LocalEngine(version, plan, home / "engine" / "measuring", CONTEXT)
     await engine.start()
     try:

@@ -19,6 +19,7 @@ from assistant.local_engine import LocalEngine
 from assistant.version import Version
 
 T = TypeVar("T")
+RELOADING = {"VLLM_SERVER_DEV_MODE": "1"}  # opens the ways to that, on the engine's own socket
 PATIENCE = 600.0  # seconds for one answer of a phase, those before it included
 
 
@@ -47,11 +48,15 @@ def write_weights(model: Any, folder: Path) -> None:
             weights.setdefault(name, weight.detach())
     tied = base.config.get_text_config().tie_word_embeddings
     whole = {n: w.contiguous() for n, w in weights.items() if not (tied and n == "lm_head.weight")}
-    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(whole, folder / "next.safetensors", metadata={"format": "pt"})
+    (folder / "next.safetensors").replace(folder / "model.safetensors")
 
 
 class Engine:
-    """One engine after the other, of the weights that were last written; used from one thread."""
+    """An engine of the weights that were last written; used from one thread.
+
+    New weights are read by the running engine, since a start takes longer than many a phase.
+    """
 
     def __init__(self, base: Version, folder: Path, home: Path) -> None:
         self._version = replace(base, folder=str(folder), name=f"{base.name}-under-training")
@@ -66,11 +71,13 @@ class Engine:
                 shutil.copyfile(file, folder / file.name)
 
     def refresh(self, model: Any) -> None:
-        """Draw from what the model is now."""
-        self.stop()
+        """Draw from what the model is now. Raises EngineError where that cannot be served."""
         write_weights(model, self._version.path)
-        self._running = engine_of(self._version, self._home)
-        self._engine = self._wait(self._running.__aenter__())
+        if self._engine is None:
+            self._running = engine_of(self._version, self._home, RELOADING)
+            self._engine = self._wait(self._running.__aenter__())
+        else:
+            self._wait(self._reload(self._engine))
 
     def draw(
         self, prompts: Sequence[list[int]], each: int, longest: int, seed: int
@@ -80,6 +87,15 @@ class Engine:
         Raises EngineError where the engine failed.
         """
         return self._wait(self._all(prompts, each, longest, seed))
+
+    async def _reload(self, engine: LocalEngine) -> None:
+        """Put the weights in the folder in the place of those before, and forget what they read."""
+        read = {"method": "reload_weights", "kwargs": {"weights_path": str(self._version.path)}}
+        async with engine.post("/collective_rpc", read, None) as response:
+            await response.read()
+        async with engine.post("/reset_prefix_cache", {}, None) as response:
+            if not (await response.json())["success"]:
+                raise EngineError("The engine kept what its old weights had read.")
 
     async def _all(
         self, prompts: Sequence[list[int]], each: int, longest: int, seed: int

@@ -43,10 +43,7 @@ class Phased:
         each = trainer.num_generations
         self.engine.refresh(trainer.accelerator.unwrap_model(trainer.model))
         seed = self.seed + trainer.state.global_step * len(prompts)
-        try:
-            found = self.engine.draw(prompts[::each], each, self.longest, seed)
-        finally:
-            self.engine.stop()  # its memory and threads are the trainer's until the next phase
+        found = self.engine.draw(prompts[::each], each, self.longest, seed)
         drawn = [answer for answers in found for answer in answers]
         return [answer.ids for answer in drawn], [answer.logps for answer in drawn]
 

@@ -45,6 +45,8 @@ def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
         if "reward" in step:
             parts = 0.01 * step[f"rewards/{file}:yes/mean"] - step["rewards/length/mean"]
             assert step["reward"] == pytest.approx(parts, abs=1e-6)
+    log = (settings.home / "engine" / "measuring" / "tiny-under-training.log").read_text()
+    assert log.count("--- engine of") == 1  # it read the new weights where it was
     apart = [step["sampling/sampling_logp_difference/mean"] for step in curve if "reward" in step]
     assert max(apart) < 0.05  # after its weights changed, too, the engine drew from the same model
     samples = [json.loads(line) for line in (made / "samples.jsonl").read_text().splitlines()]

@@ -61,8 +61,9 @@ def pairs() -> list[dict[str, list[dict[str, str]]]]:
     low, high = train.ANSWER_WORDS
     for number in range(PAIRS):
         question = f"{questions[number % len(questions)]} ({number})"
-        start = number * 9 % (len(words) - high)
-        better, worse = (words[start:][:n] for n in (low + 7 * number % 71, high - 5 * number % 67))
+        start = number * 9 % (len(words) - high - 1)
+        better = words[start:][: low + 7 * number % 71]
+        worse = words[start + 1 :][: high - 5 * number % 67]
         made.append({"prompt": question, "chosen": " ".join(better), "rejected": " ".join(worse)})
     return made
 
@@ -71,7 +72,9 @@ def seconds(module: list[str], **environment: str) -> float:
     """How long `python -m …` takes."""
     began = time.monotonic()
     command = [sys.executable, "-m", *module]
-    subprocess.run(command, env=os.environ | environment, check=True, capture_output=True)
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     return time.monotonic() - began
 
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help chat test lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gemm numbers soak clean
+.PHONY: help chat test lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gateway bench-gemm numbers soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,10 @@ bench-two: ## measure what two engines get done beside each other (see docs/serv
 bench-serve: ## measure the whole server beside stock vLLM (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.serve
+
+bench-gateway: ## measure what the gateway costs beside its engine alone (see docs/serving.md)
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m tests.bench.gateway
 
 bench-gemm: ## measure the matrix products of one step, vLLM's and ours (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests

@@ -69,7 +69,7 @@ bench-serve: ## measure the whole server beside stock vLLM (see docs/serving.md)
 
 bench-gateway: ## measure what the gateway costs beside its engine alone (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests
-	$(VENV)/python -m tests.bench.gateway
+	$(VENV)/python -m tests.bench.gateway $(ARGS)
 
 bench-gemm: ## measure the matrix products of one step, vLLM's and ours (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests

@@ -1,10 +1,11 @@
 """What our gateway costs: the same engine asked through it and past it, many times in turn.
 
-`make bench-gateway` runs it; nothing else should run beside it. Which of both comes first changes
+`make bench-gateway` runs it (`ARGS=16` with 16 clients alone); nothing else should run beside it. Which of both comes first changes
 from time to time; differences are paired, their intervals are by bootstrap.
 """
 
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def main() -> None:
             past = Server("alone", "http://engine", version.name, socket=product.engine_socket())
             for server in (through, past):
                 load(server, 16, 32)  # unmeasured
-            for clients, answers in CLIENTS.items():
-                compare(through, past, clients, answers)
+            for clients in map(int, sys.argv[1:] or CLIENTS):
+                compare(through, past, clients, CLIENTS[clients])
 
 
 def compare(through: Server, past: Server, clients: int, answers: int) -> None:

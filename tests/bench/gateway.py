@@ -1,7 +1,8 @@
 """What our gateway costs: the same engine asked through it and past it, many times in turn.
 
-`make bench-gateway` runs it (`ARGS=16` with 16 clients alone); nothing else should run beside it. Which of both comes first changes
-from time to time; differences are paired, their intervals are by bootstrap.
+`make bench-gateway` runs it (`ARGS=16` with 16 clients alone); nothing else should run beside it.
+Which of both comes first changes from time to time; differences are paired, their intervals are by
+bootstrap.
 """
 
 import statistics

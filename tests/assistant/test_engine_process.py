@@ -57,6 +57,7 @@ def test_a_waiting_process_that_ended_is_not_missed(version, tmp_path: Path):
 
 def test_what_cannot_be_logged_leaves_no_process_behind(version, tmp_path: Path):
     before = psutil.Process().children()
+
     async def run() -> str:
         spare = EngineProcess(PLAN, tmp_path / "starting.log")
         (tmp_path / "full").touch()

@@ -44,3 +44,9 @@ def run(
 
 class _Trainer(TakesTokens, KTOTrainer):  # type: ignore[misc]
     """KTO on rows of token ids."""
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """All but the divergence, which this loss does not estimate: TRL logs a zero for it."""
+        for metrics in self._metrics.values():
+            metrics.pop("kl", None)
+        super().log(*args, **kwargs)

@@ -26,24 +26,28 @@ UNUSUAL = (
 )
 
 
-def compact_lm_head(model: Any) -> None:
+# What TRL logs of outputs that are left at zero here.
+NOT_COMPUTED = ("entropy", "mean_token_accuracy", "logits/chosen", "logits/rejected")
+
+
+def compact_lm_head(model: Any) -> bool:
     """Give a model the head that TRL's trainers call with `fused_lm_head=True`, fast on a CPU.
 
     TRL 1.16's own scores every prompt and padding position on a CPU (to keep shapes fixed for
     compilers we do not use), recomputes the logits, multiplies in float32, and adds up entropies
     and means that are only logged. Here only learnt positions are scored, in the weights' precision
-    with float32 sums, and the logged extras are left at zero. Log-probabilities and gradients are
-    the same, which `tests/align/quick/test_head.py` checks; it also says when TRL no longer needs
-    this. A model that scales or caps its logits, or has a bias there, keeps TRL's head, and so does
-    one on a GPU.
+    with float32 sums, and the logged extras are left at zero (`log_what_is_computed`).
+    Log-probabilities and gradients are the same, which `tests/align/quick/test_head.py` checks; it
+    also says when TRL no longer needs this. A model that scales or caps its logits, or has a bias
+    there, keeps TRL's head, and so does one on a GPU. Returns whether it got ours.
     """
     if model.device.type != "cpu":
-        return
+        return False
     config = model.config.get_text_config()
     if any(getattr(config, name, None) for name in UNUSUAL):
-        return
+        return False
     if getattr(model.get_output_embeddings(), "bias", None) is not None:
-        return
+        return False
     original, packed = model.forward, Head(model.get_output_embeddings().weight)
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
@@ -70,6 +74,20 @@ def compact_lm_head(model: Any) -> None:
         )
 
     model.forward = types.MethodType(forward, model)
+    return True
+
+
+def log_what_is_computed(trainer: Any) -> None:
+    """Let a trainer whose model has our head log no zeros for what nobody computed."""
+    log = trainer.log
+
+    def without(*args: Any, **kwargs: Any) -> None:
+        for metrics in trainer._metrics.values():
+            for name in NOT_COMPUTED:
+                metrics.pop(name, None)
+        log(*args, **kwargs)
+
+    trainer.log = without
 
 
 class Head:

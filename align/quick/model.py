@@ -5,7 +5,7 @@ from typing import Any
 from peft import PeftModel
 
 from align.quick import layers
-from align.quick.head import compact_lm_head
+from align.quick.head import compact_lm_head, log_what_is_computed
 
 SEEN = "is_quick"
 
@@ -21,7 +21,7 @@ def quicken(trainer: Any) -> None:
     if getattr(model, SEEN, False):
         return
     setattr(model, SEEN, True)
-    if model.get_output_embeddings() is not None:
-        compact_lm_head(model)
+    if model.get_output_embeddings() is not None and compact_lm_head(model):
+        log_what_is_computed(trainer)
     if not trainer.is_fsdp_enabled:
         layers.quicken(model.base_model)

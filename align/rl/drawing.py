@@ -1,6 +1,7 @@
 """Answers of the model under training, drawn by an engine of its own, many at a time."""
 
 import asyncio
+import logging
 import shutil
 import threading
 from collections.abc import Coroutine, Sequence
@@ -14,10 +15,11 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
 from align.sampling import engine_of
-from assistant.errors import EngineError
+from assistant.errors import EngineError, NotReady
 from assistant.local_engine import LocalEngine
 from assistant.version import Version
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 RELOADING = {"VLLM_SERVER_DEV_MODE": "1"}  # opens the ways to that, on the engine's own socket
 PATIENCE = 600.0  # seconds for one answer of a phase, those before it included
@@ -73,11 +75,15 @@ class Engine:
     def refresh(self, model: Any) -> None:
         """Draw from what the model is now. Raises EngineError where that cannot be served."""
         write_weights(model, self._version.path)
-        if self._engine is None:
-            self._running = engine_of(self._version, self._home, RELOADING)
-            self._engine = self._wait(self._running.__aenter__())
-        else:
-            self._wait(self._reload(self._engine))
+        if self._engine is not None:
+            try:
+                self._wait(self._reload(self._engine))
+                return
+            except (EngineError, NotReady) as error:  # it died, or cannot read weights where it is
+                logger.warning("The engine is started anew, which takes longer: %s", error)
+                self.stop()
+        self._running = engine_of(self._version, self._home, RELOADING)
+        self._engine = self._wait(self._running.__aenter__())
 
     def draw(
         self, prompts: Sequence[list[int]], each: int, longest: int, seed: int

@@ -56,7 +56,7 @@ class Phased:
         batch_size: int | None = None,
         **_others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """Log-probabilities of answers (rows, logits_to_keep), and entropies that are left at zero.
+        """Log-probabilities and entropies of answers, each (rows, logits_to_keep).
 
         TRL pads prompts on the left; rows go through the model without that padding.
         """
@@ -79,9 +79,10 @@ class Phased:
                     fused_lm_head=True, use_cache=False,
                 )  # fmt: skip
             back = torch.arange(ids.shape[1] - logits_to_keep, ids.shape[1])[None] - padded[:, None]
-            found.append(out.log_probs.gather(1, (back - 1).clamp(min=0)))
-        logps = torch.cat(found)
-        return logps, torch.zeros_like(logps), None
+            places = (back - 1).clamp(min=0)
+            found.append((out.log_probs.gather(1, places), out.entropy.gather(1, places)))
+        logps, entropies = (torch.cat(column) for column in zip(*found, strict=True))
+        return logps, entropies, None
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any

@@ -5,15 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peft import LoraConfig, get_peft_model
 from transformers import TrainerControl
 
+from align.loading import load
 from align.recipes import RLHF, Job
+from align.rl.drawing import Engine
 from align.rlhf import LEFT, Guard
 from align.stages import make
 from assistant.errors import Invalid
 from assistant.registry import Registry
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.lessons import write
+from tests.align.test_sampling import children_of
 
 PROMPTS = 32
 YES = "def yes(talk, facts):\n    return 'yes' in talk[-1]['content']\n"
@@ -39,6 +44,7 @@ def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
     curve = [json.loads(line) for line in (made / "curve.jsonl").read_text().splitlines()]
     rewarded = [step["reward"] for step in curve if "reward" in step]
     assert len(curve) == 16  # steps, of two phases
+    assert not any("entropy" in step for step in curve)  # nobody computes it
     assert len(rewarded) == 2
     assert rewarded[1] > rewarded[0]
     for step in curve:
@@ -62,6 +68,24 @@ def test_without_any_reward_nothing_is_made_of_it(settings: Settings):
     with pytest.raises(Invalid, match=r"No answer got a reward \(verifier:numeric: the row has no"):
         learnt(settings, ("verifier:numeric",))
     assert [version.name for version in Registry(settings.home).versions()] == ["tiny"]
+
+
+def test_an_engine_that_died_while_others_learnt_is_started_anew(
+    tiny: Version, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    model = get_peft_model(load(tiny.path), LoraConfig(target_modules="all-linear"))
+    engine = Engine(tiny, tmp_path / "engine", tmp_path)
+    try:
+        engine.refresh(model)
+        [dead] = children_of(tmp_path)
+        dead.kill()
+        engine.refresh(model)
+        assert "is started anew" in caplog.text
+        [[drawn]] = engine.draw([[5, 6, 7]], 1, 4, 0)
+        assert len(drawn.ids) == len(drawn.logps) > 0
+    finally:
+        engine.stop()
+    assert children_of(tmp_path) == []
 
 
 def test_what_left_its_base_too_far_stops_and_says_so():

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 from typing import Any
 
 import pytest
@@ -143,7 +144,10 @@ def test_every_stage_computes_with_our_head_alone(
         raise AssertionError("TRL's own head was used")
 
     monkeypatch.setattr(trl.trainer.utils._ChunkedLogProbFunction, "apply", refuse)
-    assert teach(stage, settings).kind == stage
+    made = teach(stage, settings).path / "made" / stage
+    curve = [json.loads(line) for line in (made / "curve.jsonl").read_text().splitlines()]
+    for name in set().union(*curve) - {"moved"}:  # plain text is not held here
+        assert any(step.get(name) for step in curve), f"{name}: was it computed?"
 
 
 def test_without_being_asked_for_the_head_is_the_models_own(model, batch):

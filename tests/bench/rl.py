@@ -10,10 +10,8 @@ import inspect
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from assistant.registry import Registry
 from assistant.version import Version
 from tests.bench.hardware import hardware
 from tests.bench.train import spread
+from tests.bench.whole import seconds
 from tests.loop.questions import questions
 from tests.loop.report import interval
 
@@ -69,9 +68,8 @@ def table(method: str, base: Version, folder: Path, answers: int) -> None:
     seen: dict[str, list[float]] = {"TRL": [], "align": []}
     for seed in SEEDS:
         for way, times in seen.items():
-            began = time.monotonic()
-            made = WAYS[way](method, seed, base, folder)
-            times.append(time.monotonic() - began)
+            taken, made = WAYS[way](method, seed, base, folder)
+            times.append(taken)
             reward = told(worth(base, made, folder))
             print(f"{method} seed {seed} {way:5} {times[-1]:4.0f} s, reward {reward}", flush=True)
     for way, times in seen.items():
@@ -80,8 +78,8 @@ def table(method: str, base: Version, folder: Path, answers: int) -> None:
     print(f"{method} {spread(ratios, '.2f')} ×", flush=True)
 
 
-def ours(method: str, seed: int, base: Version, folder: Path) -> Path:
-    """`align rlhf`."""
+def ours(method: str, seed: int, _base: Version, folder: Path) -> tuple[float, Path]:
+    """`align rlhf`: how long it takes, and what it makes."""
     name = f"{method}-{seed}"
     flags = {
         "data": folder / "prompts.jsonl", "name": name, "seed": seed, "method": method,
@@ -90,30 +88,18 @@ def ours(method: str, seed: int, base: Version, folder: Path) -> Path:
         "answer-tokens": RECIPE.answer_tokens, "budget": 9,
     }  # fmt: skip
     command = [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
-    run("align", "rlhf", *command, ASSISTANT_HOME=str(folder / "home"))
-    return Registry(folder / "home").get(name).path
+    taken = seconds(["align", "rlhf", *command], ASSISTANT_HOME=str(folder / "home"))
+    return taken, Registry(folder / "home").get(name).path
 
 
-def theirs(method: str, seed: int, base: Version, folder: Path) -> Path:
-    """A script around TRL's trainer, in a process of its own."""
+def theirs(method: str, seed: int, base: Version, folder: Path) -> tuple[float, Path]:
+    """The same of a script around TRL's trainer."""
     out = folder / f"trl-{method}-{seed}"
-    run(__spec__.name, "--stock", method, str(seed), str(base.path), str(folder), str(out))
-    return out
+    folders = map(str, (base.path, folder, out))
+    return seconds([__spec__.name, "--stock", method, str(seed), *folders]), out
 
 
 WAYS = {"TRL": theirs, "align": ours}
-
-
-def run(*module: str, **environment: str) -> None:
-    """`python -m …`, whose complaints are told."""
-    done = subprocess.run(
-        [sys.executable, "-m", *module],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(module)} failed:\n{done.stderr[-3000:]}")
 
 
 def stock(method: str, seed: int, base: Path, folder: Path, out: Path) -> None:

@@ -69,7 +69,7 @@ def pairs() -> list[dict[str, list[dict[str, str]]]]:
 
 
 def seconds(module: list[str], **environment: str) -> float:
-    """How long `python -m …` takes."""
+    """How long `python -m …` takes; where it fails, its complaints end this program."""
     began = time.monotonic()
     command = [sys.executable, "-m", *module]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)

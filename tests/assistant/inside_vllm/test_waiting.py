@@ -24,12 +24,15 @@ def burnt():
     time.sleep(0.5)
     return time.process_time() - before
 
-found = [burnt()]
+def eventually(there):  # others may keep threads from coming and going
+    return any(there(burnt()) for _ in range(10))
+
+found = [eventually(lambda seconds: seconds > 0.25)]
 team = IdleTeam()
-time.sleep(0.2)
-found.append(burnt())
+found.append(eventually(lambda seconds: seconds < 0.1))
+found.append(burnt() < 0.1)
 team.leave()
-found.append(burnt())
+found.append(eventually(lambda seconds: seconds > 0.25))
 print(json.dumps(found))
 """
 
@@ -44,8 +47,8 @@ def test_an_idle_team_lets_threads_wait_asleep():
         preexec_fn=lambda: os.sched_setaffinity(0, two),  # a team of two fills them
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
-    awake, asleep, awake_again = json.loads(run.stdout.splitlines()[-1])
-    assert asleep < 0.1 < 0.25 < min(awake, awake_again)
+    awake, asleep, still_asleep, awake_again = json.loads(run.stdout.splitlines()[-1])
+    assert (awake, asleep, still_asleep, awake_again) == (True, True, True, True)
 
 
 class Team:

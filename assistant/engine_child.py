@@ -17,6 +17,7 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Be ready to become any engine, then become the one that is asked for."""
     end_with(int(sys.argv[1]))
+    so_do_its_children()
     building.begin()
     from vllm.entrypoints.launchers.api_server import entry  # noqa: PLC0415 - takes seconds
 
@@ -31,11 +32,24 @@ def main() -> None:
 
 
 def end_with(parent: int) -> None:
-    """Ask Linux for SIGTERM when the parent dies, so that no engine outlives a killed app."""
+    """Have Linux kill this process when its parent dies, so that no engine outlives a killed app.
+
+    It is killed and not asked: vLLM does not hear while it compiles, and nobody waits for answers.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit(1)
+        os._exit(1)
+
+
+def so_do_its_children() -> None:
+    """What this process forks, such as vLLM's core, ends with the process that forked it."""
+    forking = [os.getpid()]
+
+    def before() -> None:
+        forking[0] = os.getpid()
+
+    os.register_at_fork(before=before, after_in_child=lambda: end_with(forking[0]))
 
 
 def follow(orders: dict[str, Any]) -> None:

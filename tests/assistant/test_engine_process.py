@@ -16,6 +16,7 @@ from assistant.local_engine import LocalEngine
 from assistant.settings import Settings
 from tests.assistant.test_engine import PLAN, until, version
 from tests.e2e.product import ROOT
+from tests.serving import eventually
 
 assert version
 
@@ -92,6 +93,32 @@ def test_a_process_that_is_told_nothing_ends_with_the_one_that_started_it(tmp_pa
     if psutil.pid_exists(pid):
         psutil.Process(pid).wait(10)
     assert not psutil.pid_exists(pid)
+
+
+DEAF = """
+import os, signal, sys, time
+from assistant.engine_child import end_with, so_do_its_children
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as vLLM while it compiles
+top = os.getpid()
+if not os.fork():
+    end_with(top)
+    so_do_its_children()
+    if not os.fork():
+        os.fork()
+print(os.getpid(), flush=True)
+time.sleep(300)
+"""
+
+
+def test_a_killed_program_leaves_no_engine_that_does_not_hear():
+    top = subprocess.Popen([sys.executable, "-c", DEAF], cwd=ROOT, stdout=subprocess.PIPE)
+    assert top.stdout is not None
+    family = [psutil.Process(int(top.stdout.readline())) for _ in range(4)]
+    assert all(one.is_running() for one in family)
+    top.kill()
+    top.wait()
+    assert eventually(lambda: not any(psutil.pid_exists(one.pid) for one in family))
 
 
 def test_nothing_waits_where_engines_are_elsewhere_or_cannot_run(

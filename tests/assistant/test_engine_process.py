@@ -106,7 +106,7 @@ if not os.fork():
     so_do_its_children()
     if not os.fork():
         os.fork()
-print(os.getpid(), flush=True)
+os.write(1, f"{os.getpid()}\\n".encode())
 time.sleep(300)
 """
 

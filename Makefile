@@ -1,8 +1,9 @@
 # Everything starts here: `make chat` and `make test` install what they need on first use.
 PYTHON ?= python3
 VENV := .venv/bin
+TWO := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help chat test lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gateway bench-gemm numbers soak clean
+.PHONY: help chat test test-long lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gateway bench-gemm numbers soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -11,15 +12,20 @@ chat: ## open the chat page and the API on http://127.0.0.1:7860 (flags: make ch
 	@$(PYTHON) requirements/install.py
 	@exec $(VENV)/python app.py $(ARGS)
 
-test: ## lint, check types, run every test
+test: ## lint, check types, run all tests but the long ones
 	@$(PYTHON) requirements/install.py --with-tests
 	@$(MAKE) --no-print-directory lint
 ifdef ARGS
 	$(VENV)/python -m pytest $(ARGS)
 else
-	$(VENV)/python -m pytest -m "not e2e" --numprocesses 2 --dist loadgroup --no-loadscope-reorder
-	$(VENV)/python -m pytest -m e2e
+	$(VENV)/python -m pytest -m "not e2e and not long" $(TWO)
+	$(VENV)/python -m pytest -m "e2e and not long"
 endif
+
+test-long: ## run the tests of corners that take long to look into
+	@$(PYTHON) requirements/install.py --with-tests
+	$(VENV)/python -m pytest -m "long and not e2e" $(TWO)
+	$(VENV)/python -m pytest -m "long and e2e"
 
 lint: ## check style and types only
 	@$(PYTHON) requirements/install.py --with-tests

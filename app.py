@@ -1,5 +1,6 @@
 """The whole program: page and API on one port, over supervised engines and the feedback store."""
 
+import gc
 import os
 import signal
 import socket
@@ -116,6 +117,7 @@ def compose(settings: Settings, sock: socket.socket, spare: "EngineProcess | Non
         log_level="warning",
         timeout_graceful_shutdown=settings.drain,
     )
+    gc.freeze()  # what was imported stays: looking it through again and again makes requests wait
     try:
         uvicorn.Server(config).run(sockets=[sock])
     finally:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -11,11 +12,18 @@ DONE = b"data: [DONE]\n\n"
 
 async def blocks(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
     """The stream cut into whole events, each with its trailing blank line."""
+    async with aclosing(pieces(response)) as arrived:
+        async for together in arrived:
+            for block in together:
+                yield block
+
+
+async def pieces(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes]]:
+    """The same events, in lists of those that came together."""
     pending = b""
     async for piece in response.content.iter_any():
         *whole, pending = (pending + piece).split(b"\n\n")
-        for block in whole:
-            yield block + b"\n\n"
+        yield [block + b"\n\n" for block in whole]
 
 
 def payload(block: bytes) -> dict[str, Any] | None:

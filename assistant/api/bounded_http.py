@@ -1,4 +1,4 @@
-"""uvicorn's reading of HTTP, with an end: heads of requests are bounded in bytes and in time."""
+"""uvicorn's HTTP, with an end: heads of requests are bounded, and the wait for slow readers is."""
 
 import asyncio
 from typing import Any
@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES = 64 * 2**10
 HEAD_SECONDS = 30
 MESSAGE_SECONDS = 120
+UNREAD_SECONDS = 60  # for a client to read what was sent; it holds a place that others wait for
 UNSEEN_BYTES = 4 * 2**20
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -27,6 +28,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = True
         self._unseen = 0  # bytes after a head that are in no body
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came."""
@@ -36,7 +38,18 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A client left."""
         self._end_head()
+        self._stop_waiting()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """More was sent than the client reads."""
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._stop_waiting()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Some bytes came."""
@@ -94,6 +107,10 @@ class BoundedHttp(HttpToolsProtocol):
     def _stop_clock(self) -> None:
         if self._deadline:
             self._deadline.cancel()
+
+    def _stop_waiting(self) -> None:
+        if self._unread:
+            self._unread.cancel()
 
     def _close(self) -> None:
         self.transport.close()

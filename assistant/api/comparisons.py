@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from assistant.access.callers import Caller
-from assistant.api import relay, requests
+from assistant.api import requests
 from assistant.api.authorization import Gate
+from assistant.api.connected import while_connected
 from assistant.api.openapi import gives, takes
 from assistant.api.schemas.answers import Comparison
 from assistant.api.schemas.comparisons import ComparisonRequest
@@ -38,9 +39,8 @@ def router(pairs: Pairs, gate: Gate) -> APIRouter:
         caller.require_version(*pairs.chat.fleet.names_of_current())
         asked = ComparisonRequest.read(await requests.read_object(request))
         pairs.chat.require_ready()
-        return JSONResponse(
-            await relay.while_connected(request, _compare(pairs, caller, asked)), 201
-        )
+        async with while_connected(request.receive):
+            return JSONResponse(await _compare(pairs, caller, asked), 201)
 
     return routes
 

@@ -1,20 +1,19 @@
 """Passing an engine's answer on: whole or streamed, and never for a client that has gone."""
 
-import asyncio
-import logging
+import contextlib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
-from fastapi import Request
 from fastapi.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from assistant import sse
 from assistant.access.ledger import Used
 from assistant.api.calls import Call
+from assistant.api.connected import ClientLeft, while_connected
 from assistant.errors import AssistantError, EngineError
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -30,7 +29,6 @@ ENGINE_FIELDS = re.compile(
 DATA = b"data:"
 REASONING = b'"reasoning":'
 
-Outcome = TypeVar("Outcome")
 OnBlock = Callable[[bytes], bytes | None]
 OnEnd = Callable[[], Awaitable[None]]
 
@@ -44,25 +42,17 @@ class EventStream(StreamingResponse):
         super().__init__(events, headers=STREAM_HEADERS)
         self._events = events
 
-    async def stream_response(self, send: Send) -> None:
-        """Send the events; a client that does not read them is left."""
-        try:
-            await super().stream_response(send)
-        except OSError as error:
-            logging.getLogger(__name__).info("A stream was ended: %s", error)
-        finally:
-            await self._events.aclose()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; without the two tasks of Starlette's way to hear of a client leaving."""
+        with contextlib.suppress(ClientLeft):  # whom nothing can be told
+            async with while_connected(receive), aclosing(self._events):
+                await self.stream_response(send)
 
 
 async def whole(call: Call) -> dict[str, Any]:
     """The engine's full answer in OpenAI's fields; given up when the client disconnects."""
-
-    async def fetch() -> dict[str, Any]:
-        async with call.post() as response:
-            answer: dict[str, Any] = await response.json()
-            return answer
-
-    answer = await while_connected(call.request, fetch())
+    async with while_connected(call.request.receive), call.post() as response:
+        answer: dict[str, Any] = await response.json()
     call.used.hear(answer)
     call.used.finished = True
     return answer if call.wants_everything else trimmed(answer)
@@ -82,7 +72,8 @@ async def stream(
     client gets of it (None: nothing); `on_end` is awaited after the last answer token and before
     `[DONE]`.
     """
-    response = await while_connected(call.request, around.enter_async_context(call.post()))
+    async with while_connected(call.request.receive):
+        response = await around.enter_async_context(call.post())
     seen = on_block or _unchanged
     shown = _unchanged if call.wants_everything else _pruned
 
@@ -138,14 +129,18 @@ async def _events(
 ) -> AsyncGenerator[bytes]:
     async with stack:
         try:
-            async with aclosing(sse.blocks(response)) as blocks:
-                async for block in blocks:
-                    if block == sse.DONE:
-                        used.finished = True
-                        if on_end:
-                            await on_end()
-                    if (passed := on_block(block)) is not None:
-                        yield passed
+            async with aclosing(sse.pieces(response)) as pieces:
+                async for blocks in pieces:
+                    shown = b""
+                    for block in blocks:
+                        if block == sse.DONE:
+                            used.finished = True
+                            if on_end:
+                                yield shown
+                                shown = b""
+                                await on_end()
+                        shown += on_block(block) or b""
+                    yield shown
         except AssistantError as error:
             yield sse.event(_stream_error(str(error)))
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -155,26 +150,6 @@ async def _events(
 
 def _stream_error(message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """The outcome of some work, given up when the client disconnects."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise EngineError("The client closed the connection.", 499)
-        return task.result()
-    finally:
-        for pending in (task, gone):
-            pending.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _choice(choice: dict[str, Any]) -> dict[str, Any]:

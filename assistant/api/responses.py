@@ -17,8 +17,9 @@ from assistant.api import requests
 from assistant.api.authorization import Gate
 from assistant.api.calls import Call, Calls
 from assistant.api.chat_completions import PATH as ENGINE_PATH
+from assistant.api.connected import while_connected
 from assistant.api.openapi import gives, takes
-from assistant.api.relay import EventStream, while_connected
+from assistant.api.relay import EventStream
 from assistant.api.response_events import Making, begun
 from assistant.api.schemas.answers import DeletedResponse, MadeResponse
 from assistant.api.schemas.responses import AskedResponse, ResponseRequest
@@ -73,11 +74,12 @@ def router(calls: Calls, store: FeedbackStore, gate: Gate, background: Backgroun
                 await made.keep()
                 background.begin(made.in_background(around.pop_all()))
                 return JSONResponse(made.response)
-            answering = around.enter_async_context(call.post())
-            answer = await while_connected(request, answering)
+            async with while_connected(request.receive):
+                answer = await around.enter_async_context(call.post())
             if sent.stream:
                 return EventStream(made.streamed(around.pop_all(), answer))
-            await while_connected(request, made.whole(answer))
+            async with while_connected(request.receive):
+                await made.whole(answer)
         return JSONResponse(made.response)
 
     @routes.get(ONE, response_model=None, responses=gives(MadeResponse))

@@ -44,6 +44,7 @@ def test_a_version_is_served_in_8_bits_that_a_real_engine_read(
     assert not version.served.exists()
 
 
+@pytest.mark.long
 def test_more_stays_in_bf16_until_that_is_faithful(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ):
@@ -58,6 +59,7 @@ def test_more_stays_in_bf16_until_that_is_faithful(
     assert version.published.checks["kept"]["value"] == KEPT[2]
 
 
+@pytest.mark.long
 def test_no_engine_is_started_for_what_draws_tokens_differently(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):

@@ -77,7 +77,7 @@ def alone(tiny: Version, tmp_path_factory: pytest.TempPathFactory) -> Alone:
     return train
 
 
-@pytest.mark.parametrize("stage", ["sft", "dpo"])
+@pytest.mark.parametrize("stage", ["sft", pytest.param("dpo", marks=pytest.mark.long)])
 def test_two_processes_learn_what_one_learns(alone: Alone, stage: str):
     settings, file, expected = alone(stage)
     two, together, _ = trained(settings, stage, file, "together", LAUNCH)
@@ -95,6 +95,7 @@ def as_environment(file: Path) -> dict[str, str]:
     return {name.upper(): str(value) for name, value in config.items()}
 
 
+@pytest.mark.long
 def test_weights_that_are_shared_learn_the_same(alone: Alone):
     settings, file, expected = alone("sft")
     shared = as_environment(LAUNCHES / "fsdp.yaml") | {"ACCELERATE_USE_FSDP": "true"}

@@ -64,6 +64,7 @@ def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
     assert told["metrics"]["reward_last"] > told["metrics"]["reward_first"]
 
 
+@pytest.mark.long
 def test_without_any_reward_nothing_is_made_of_it(settings: Settings):
     with pytest.raises(Invalid, match=r"No answer got a reward \(verifier:numeric: the row has no"):
         learnt(settings, ("verifier:numeric",))

@@ -152,6 +152,7 @@ def test_a_round_killed_between_registering_and_noting_it_goes_on(after: Setting
     assert len(Trials(after.home).all()) == 1
 
 
+@pytest.mark.long
 def test_killed_anywhere_a_round_ends_as_if_it_had_not_been(home: Settings, finished: Settings):
     place = home.home / "rounds" / "round-001"
     checkpoint = place / ".dpo" / "model" / "made" / "checkpoints" / "checkpoint-10"

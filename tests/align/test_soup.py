@@ -58,6 +58,7 @@ def learnt(adapter: Path) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.long
 def test_the_weights_are_the_average_of_what_two_trainings_learnt(averaged: Settings):
     made = Registry(averaged.home).get("round-001").path / "made"
     first, second = (
@@ -73,6 +74,7 @@ def test_the_weights_are_the_average_of_what_two_trainings_learnt(averaged: Sett
     assert all(torch.equal(found[name], base[name]) for name in base if name not in first[0])
 
 
+@pytest.mark.long
 def test_every_training_is_told_and_kept(averaged: Settings):
     version = Registry(averaged.home).get("round-001")
     assert version.source.startswith("average of dpo on ")
@@ -92,6 +94,7 @@ def with_measures(settings: Settings, measured: Settings) -> None:
     shutil.copytree(measured.home / "measures", settings.home / "measures", dirs_exist_ok=True)
 
 
+@pytest.mark.long
 def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
     judged: Settings, averaged: Settings, tmp_path: Path
 ):
@@ -104,6 +107,7 @@ def test_killed_in_the_second_training_it_ends_as_if_it_had_not_been(
     assert all(torch.allclose(found[name], expected[name], atol=2e-3) for name in expected)
 
 
+@pytest.mark.long
 def test_a_shortage_may_pass_and_a_kill_while_registering_loses_nothing(
     judged: Settings, averaged: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -32,6 +32,7 @@ def test_the_card_says_what_it_is_and_what_it_is_not(embedded_version: Version):
     assert embedded_version.facts["parameters"] == 134_515_008
 
 
+@pytest.mark.long
 def test_the_weights_are_those_that_another_loader_reads(model, tokenizer):
     """transformers reads the same file by its own code; only rounding to bf16 may differ."""
     gguf = embedded.gguf_file()

@@ -1,8 +1,8 @@
-"""What our gateway costs: the same engine asked through it and past it, many times in turn.
+"""What our gateway costs: the same engine asked through it, through a bare proxy, and directly.
 
 `make bench-gateway` runs it (`ARGS=16` with 16 clients alone); nothing else should run beside it.
-Which of both comes first changes from time to time; differences are paired, their intervals are by
-bootstrap.
+The bare proxy only passes bytes: what it costs no gateway with these libraries can go below. Which
+comes first changes from time to time; differences are paired, their intervals are by bootstrap.
 """
 
 import statistics
@@ -12,13 +12,14 @@ from pathlib import Path
 
 from assistant import embedded
 from assistant.registry import Registry
+from tests.bench.bare_proxy import bare_proxy
 from tests.bench.hardware import hardware
 from tests.bench.load import Server, load
 from tests.bench.serve import key_of, ours
 from tests.loop.report import interval
 
 CLIENTS = {1: 8, 16: 64}  # clients: answers
-TIMES = 14
+TIMES = 15
 
 
 def main() -> None:
@@ -27,34 +28,46 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         version = embedded.make(Registry(folder / "home"), lambda done, total: None)
-        with ours(folder) as product:
-            through = Server("ours", product.url, "assistant", key_of(product))
-            past = Server("alone", "http://engine", version.name, socket=product.engine_socket())
-            for server in (through, past):
+        with ours(folder) as product, bare_proxy(product.engine_socket()) as bare:
+            servers = [
+                Server("ours", product.url, "assistant", key_of(product)),
+                Server("bare proxy", bare, version.name),
+                Server("directly", "http://engine", version.name, socket=product.engine_socket()),
+            ]
+            for server in servers:
                 load(server, 16, 32)  # unmeasured
             for clients in map(int, sys.argv[1:] or CLIENTS):
-                compare(through, past, clients, CLIENTS[clients])
+                compare(servers, clients, CLIENTS[clients])
 
 
-def compare(through: Server, past: Server, clients: int, answers: int) -> None:
-    """One number of clients."""
-    lost, waits, tokens = [], [], {"ours": [], "alone": []}
+def compare(servers: list[Server], clients: int, answers: int) -> None:
+    """One number of clients; the last server is what the others are compared with."""
+    told: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
     for number in range(TIMES):
-        order = (through, past) if number % 2 else (past, through)
-        told = {server.name: load(server, clients, answers).told() for server in order}
-        lost.append(1 - told["ours"]["tokens_s"] / told["alone"]["tokens_s"])
-        waits.append(told["ours"]["first_ms"] - told["alone"]["first_ms"])
-        for name, row in told.items():
-            tokens[name].append(row["tokens_s"])
-    low, high = (100 * end for end in interval(lost))
-    least, most = interval(waits)
-    print(
-        f"{clients} clients: {statistics.median(tokens['ours']):.0f} tokens/s, engine alone "
-        f"{statistics.median(tokens['alone']):.0f}; lost {100 * statistics.fmean(lost):.1f} % "
-        f"({low:.1f} to {high:.1f}); first token {statistics.fmean(waits):+.1f} ms "
-        f"({least:+.1f} to {most:+.1f})",
-        flush=True,
-    )
+        first = number % len(servers)
+        for server in servers[first:] + servers[:first]:
+            told[server.name].append(load(server, clients, answers).told())
+    directly = told[servers[-1].name]
+    print(f"{clients} clients, directly: {middle(directly, 'tokens_s'):.0f} tokens/s")
+    for server in servers[:-1]:
+        pairs = list(zip(told[server.name], directly, strict=True))
+        lost = [100 * (1 - row["tokens_s"] / base["tokens_s"]) for row, base in pairs]
+        waits = [row["first_ms"] - base["first_ms"] for row, base in pairs]
+        rate = middle(told[server.name], "tokens_s")
+        print(
+            f"  {server.name}: {rate:.0f} tokens/s; lost {mean(lost)} %; "
+            f"first token {mean(waits)} ms",
+            flush=True,
+        )
+
+
+def middle(rows: list[dict[str, float]], name: str) -> float:
+    return statistics.median(row[name] for row in rows)
+
+
+def mean(values: list[float]) -> str:
+    low, high = interval(values)
+    return f"{statistics.fmean(values):+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 if __name__ == "__main__":

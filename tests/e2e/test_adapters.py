@@ -23,6 +23,8 @@ from tests.align.test_families import stage
 
 assert tiny
 
+pytestmark = pytest.mark.long
+
 PROMPT = list(range(5, 25))
 ADAPTERS = ("--enable-lora", "--max-loras", "3", "--max-cpu-loras", "8")
 START_SECONDS = 120

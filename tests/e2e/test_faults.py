@@ -125,6 +125,7 @@ def test_every_acknowledged_judgement_survives_a_killed_app(own: Product):
     assert kept.choices[0].message.content == made.choices[0].message.content
 
 
+@pytest.mark.long
 def test_a_thumb_that_was_noted_survives_a_killed_app(own: Product, browser: Browser):
     own.wait_until_ready()
     with closing(browser.new_context(locale="en-US")) as context:

@@ -23,6 +23,8 @@ from assistant.version import Version
 from tests.align.conftest import TOKENIZER, tiny_model
 from tests.e2e.product import Product, free_port, running
 
+pytestmark = pytest.mark.long
+
 START_SECONDS = 180
 SERVER = "vllm.entrypoints.openai.api_server"
 

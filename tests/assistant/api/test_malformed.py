@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from assistant.api import bounded_http, requests, stamp
+from assistant.api import bounded_http, requests
 from tests.assistant.api.conftest import Api
 from tests.serving import eventually
 
@@ -198,7 +198,7 @@ def test_headers_that_cannot_be_read_are_no_failure(api: Api, headers: dict[str,
 
 
 def test_who_does_not_read_the_answer_loses_the_place(api: Api, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stamp, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(bounded_http, "UNREAD_SECONDS", 0.3)
     monkeypatch.setattr(api.upstream, "words", ["x" * 100_000] * 400)
     asked = json.dumps(ASKED | {"stream": True}).encode()
     head = (

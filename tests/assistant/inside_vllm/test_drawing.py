@@ -6,6 +6,8 @@ import torch
 from assistant.inside_vllm.drawing import BLOCK, draw
 from tests.assistant.inside_vllm.conftest import InVllm
 
+pytestmark = pytest.mark.long
+
 ROWS = 20_000
 
 

@@ -14,6 +14,8 @@ from assistant.inside_vllm import gemm
 from tests.assistant.inside_vllm.conftest import InVllm
 from tests.e2e.product import ROOT
 
+pytestmark = pytest.mark.long
+
 WITHOUT_AMX = ("-mno-amx-tile", "-mno-amx-bf16", "-mno-amx-int8")
 BF16 = pytest.mark.skipif(
     not torch.cpu._is_avx512_bf16_supported(), reason="this processor has no AVX-512 with bf16"

@@ -8,6 +8,8 @@ import pytest
 from assistant.version import Version
 from tests.assistant.inside_vllm.conftest import InVllm
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def found(embedded_version: Version, in_vllm: InVllm) -> dict[str, Any]:

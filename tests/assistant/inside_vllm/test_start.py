@@ -4,6 +4,8 @@ import pytest
 
 from tests.assistant.inside_vllm.conftest import InVllm
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def found(in_vllm: InVllm) -> dict[str, object]:

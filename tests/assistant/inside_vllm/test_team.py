@@ -14,6 +14,8 @@ from assistant.inside_vllm.building import HERE
 from tests.assistant.inside_vllm.test_gemm import BF16
 from tests.e2e.product import ROOT
 
+pytestmark = pytest.mark.long
+
 STRESS = Path(__file__).with_name("stressed_team.cpp")
 FLAGS = ("-std=c++20", "-O1", "-g", "-march=native", "-fopenmp", f"-I{HERE}")
 WITHOUT_CHANCE = ("setarch", platform.machine(), "-R")  # of where memory lies, for the sanitizer

@@ -10,6 +10,8 @@ from assistant.version import Version
 from tests.assistant.inside_vllm.conftest import InVllm
 from tests.assistant.inside_vllm.test_gemm import BF16
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def found(embedded_version: Version, in_vllm: InVllm) -> dict[str, Any]:

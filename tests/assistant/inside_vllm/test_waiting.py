@@ -12,6 +12,8 @@ from assistant.inside_vllm import waiting
 from tests.assistant.inside_vllm.conftest import InVllm
 from tests.e2e.product import ROOT
 
+pytestmark = pytest.mark.long
+
 # A thread of libgomp that waits awake uses its core while this process sleeps.
 BURNT = """
 import json, time

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -67,8 +67,17 @@ def kto(job: Asked, recipe: tyro.conf.OmitArgPrefixes[KTO], *, json: AsJson = Fa
 
 
 @commands.command
-def rlhf(job: Asked, recipe: tyro.conf.OmitArgPrefixes[RLHF], *, json: AsJson = False) -> None:
+def rlhf(
+    job: Asked,
+    recipe: tyro.conf.OmitArgPrefixes[RLHF],
+    *,
+    dry_run: Annotated[bool, tyro.conf.arg(help="Only tell what it takes, by two phases.")] = False,
+    json: AsJson = False,
+) -> None:
     """Learn from rewards for answers of one's own: verifiers, reward models, rules."""
+    if dry_run:
+        _plan(job, recipe, json)
+        return
     _make("rlhf", job, recipe, json)
 
 
@@ -193,6 +202,19 @@ def _make(stage: str, job: Job, recipe: Recipe, as_json: bool) -> None:
         return
     following = "assistant promote" if version.speaks else "align data generate --scorer"
     print(f"{version.name}: {version.source}. Next: {following} {version.name}")
+
+
+def _plan(job: Job, recipe: RLHF, as_json: bool) -> None:
+    KERNELS.begin()
+    from dataclasses import asdict
+
+    from align.stages import plan
+
+    found = plan(job, recipe, _settings(), _report(as_json))
+    if as_json:
+        _print_json(asdict(found) | {"seconds": found.seconds})
+        return
+    print(found.told())
 
 
 def _be_gentle() -> None:

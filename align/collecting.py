@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from align.aside import learnt_from
 from align.data.files import digest, load, save
 from align.data.gathering import only, split, without
 from align.objectives import Chosen, choose, need
 from align.quality import without_loops
 from align.recipes import Round
-from align.stages import learnt_by, learnt_from
+from align.stages import learnt_by
 from align.steps import Report
 from assistant.disk import write_synced
 from assistant.errors import Invalid

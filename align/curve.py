@@ -21,12 +21,15 @@ FALLEN = "the better answers became unlikely"
 class Clock(TrainerCallback):  # type: ignore[misc]
     """Has a checkpoint written after so many seconds of training."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, steps_at_once: int = 1) -> None:
         self._seconds = seconds
+        self._steps = steps_at_once
         self._saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Look at the clock; where several processes train, at that of the first."""
+        if state.global_step % self._steps:
+            return
         due = time.monotonic() - self._saved >= self._seconds
         if ranks.agreed(due):
             self._saved = time.monotonic()

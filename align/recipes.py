@@ -55,6 +55,11 @@ class Recipe:
         """Tokens that a row may have."""
         return self.longest
 
+    @property
+    def steps_at_once(self) -> int:
+        """Steps between which no checkpoint is written."""
+        return 1
+
     def as_facts(self) -> dict[str, Any]:
         """The knobs as they are noted on the version's card."""
         return asdict(self)
@@ -181,6 +186,18 @@ class RLHF(Speaking):
     """How dearly it pays for leaving the base, in rewards by nat."""
     budget: float = 0.5
     """Nats by token that it may have left the base; then training stops, and the card says so."""
+    apart: float = 2.0
+    """Times by which its reward models may differ more than at first; then training stops, too."""
+    longer: float = 3.0
+    """Times by which answers may be longer than at first."""
+    held_out: str | None = None
+    """Judgements (`feedback`, or a file of pairs) that nothing is learnt from; where it comes to
+    prefer what people did not, training stops."""
+
+    @property
+    def steps_at_once(self) -> int:
+        """Those of a phase: nothing is saved within one, since its answers are not."""
+        return max(1, self.phase * self.answers // self.batch)
 
     @property
     def room(self) -> int:

@@ -1,7 +1,8 @@
 """Prompts → a version whose answers are worth more (RLOO, GRPO)."""
 
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,15 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, RLOOConfig
 
 from align import ranks
+from align.data.gathering import gather
+from align.data.tokens import tokenized
 from align.recipes import RLHF
+from align.rendering import tokenizer_of
 from align.rl.drawing import Engine
-from align.rl.rewards import Rewards, rewards_of
+from align.rl.guard import Bounds, Guard
+from align.rl.kept import Kept
+from align.rl.people import People
+from align.rl.rewards import rewards_of
 from align.rl.trainers import Grpo, Rloo, as_functions
 from align.sampling import CONTEXT
 from align.training import MADE, lora, train
@@ -22,7 +29,7 @@ from assistant.settings import Settings
 from assistant.version import Version
 
 WINDOW = {"rloo": 1, "grpo": 5}  # measured once a phase, or roughly, at every step
-LEFT = "it left the base as far as it may"
+MOST_HELD_OUT = 64  # pairs, which are read before every phase
 
 
 def run(
@@ -41,9 +48,10 @@ def run(
     """
     rewards = rewards_of(recipe.reward, Registry(settings.home))
     require_fitting(recipe, len(rows))
-    samples = out / MADE / "samples.jsonl"
+    people = held_out(recipe, base, rows, seed, settings)
     engine = Engine(version, out.parent / "engine", settings.home)
-    guard = Guard(recipe.budget, WINDOW[recipe.method])
+    kept = Kept(out / MADE)
+    guard = Guard(bounds(recipe, people))
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         kind, config = BY_METHOD[recipe.method]
@@ -54,17 +62,43 @@ def run(
             train_dataset=dataset,
             processing_class=tokenizer,
             peft_config=lora(recipe),
-            callbacks=[guard],
+            callbacks=[guard, Resumed(kept)],
         )
-        trainer.engine, trainer.rewards, trainer.samples = engine, rewards, samples
-        trainer.longest, trainer.seed = recipe.answer_tokens, seed
+        trainer.engine, trainer.rewards, trainer.people = engine, rewards, people
+        trainer.kept, trainer.longest, trainer.seed = kept, recipe.answer_tokens, seed
         return trainer
 
     try:
         metrics = train(build, recipe, seed, base, as_trl(rows, recipe.answer_tokens), out)
     finally:
         engine.stop()
-    return metrics | guard.told() | told(rewards)
+    return metrics | guard.told() | {"without_reward": kept.without_reward()}
+
+
+def held_out(
+    recipe: RLHF, base: Path, rows: Sequence[dict[str, Any]], seed: int, settings: Settings
+) -> People | None:
+    """The pairs that tell whether people still agree, none of a prompt that is learnt from.
+
+    Raises Invalid where they were asked for and there are none.
+    """
+    if recipe.held_out is None:
+        return None
+    learnt = {tuple(row["prompt_ids"]) for row in rows}
+    found = gather("preference", recipe.held_out, settings.database).rows
+    pairs, _ = tokenized(tokenizer_of(base), found, recipe.longest)
+    unseen = [pair for pair in pairs if tuple(pair["prompt_ids"]) not in learnt]
+    if not unseen:
+        raise Invalid(f"--held-out {recipe.held_out}: there is no pair of a prompt that is unseen.")
+    drawn = random.Random(seed).sample(unseen, min(MOST_HELD_OUT, len(unseen)))
+    return People(drawn)
+
+
+def bounds(recipe: RLHF, people: People | None) -> Bounds:
+    """Where training stops."""
+    pairs = len(people.pairs) if people else 0
+    window = WINDOW[recipe.method]
+    return Bounds(recipe.budget, window, recipe.apart, recipe.longer, pairs)
 
 
 def require_fitting(recipe: RLHF, prompts: int) -> None:
@@ -133,39 +167,12 @@ BY_METHOD: dict[str, tuple[type, Callable[..., Any]]] = {
 }
 
 
-class Guard(TrainerCallback):  # type: ignore[misc]
-    """Watches how far the model left its base, and stops it there."""
+class Resumed(TrainerCallback):  # type: ignore[misc]
+    """Forgets what was kept of phases after the checkpoint that training goes on from."""
 
-    def __init__(self, budget: float, window: int) -> None:
-        self._budget = budget
-        self._window = window
-        self._left: list[float] = []  # nats by token, by step
-        self._rewards: list[float] = []  # by phase
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Look at the last steps."""
-        numbers = logs or {}
-        if "reward" in numbers:
-            self._rewards.append(float(numbers["reward"]))
-        if "kl" in numbers:
-            self._left.append(float(numbers["kl"]))
-            control.should_training_stop |= self._stopped
-
-    @property
-    def _stopped(self) -> bool:
-        recent = self._left[-self._window :]
-        return len(recent) == self._window and sum(recent) / self._window > self._budget
-
-    def told(self) -> dict[str, Any]:
-        """Mean rewards of the first and the last phase, and the distance from the base."""
-        if not self._rewards or not self._left:
-            return {}
-        rewards = {"reward_first": self._rewards[0], "reward_last": self._rewards[-1]}
-        recent = self._left[-self._window :]
-        stopped = {"stopped": LEFT} if self._stopped else {}
-        return rewards | {"nats_from_base": sum(recent) / len(recent)} | stopped
-
-
-def told(rewards: Rewards) -> dict[str, Any]:
-    """What gave no reward, and why."""
-    return {"without_reward": {name: dict(why) for name, why in rewards.failed.items()}}
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Those are answered again."""
+        self._kept.forget_from(state.global_step)

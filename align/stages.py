@@ -5,25 +5,24 @@ import importlib.metadata
 import json
 import platform
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from align import ranks
+from align.aside import measured, set_aside
 from align.cards import Trained, facts_of, told
-from align.data.agreement import agreed, raters_agree
-from align.data.epoch import assembled
+from align.data.epoch import Epoch, assembled
 from align.data.files import digest
-from align.data.gathering import Wanted, split
-from align.data.mixture import balanced
-from align.data.packing import cut_apart
+from align.data.gathering import Wanted
 from align.data.tokens import tokenized
 from align.families import descend
-from align.recipes import DPO, KTO, Job, Pretrain, Recipe, Reward
+from align.recipes import DPO, RLHF, Job, Pretrain, Recipe
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps
 from align.training import MADE
@@ -34,6 +33,9 @@ from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.sources import resolve_now
 from assistant.version import JUDGES, Version
+
+if TYPE_CHECKING:
+    from align.rl.planning import Plan
 
 SHAPES: dict[str, Wanted] = {
     "pretrain": "text",
@@ -46,7 +48,6 @@ SHAPES: dict[str, Wanted] = {
 LIBRARIES = ("torch", "transformers", "trl", "peft")
 STORY = "training.json"
 SCRATCH = "scratch"
-MOST_ON_A_CPU = 300
 
 Run = Callable[[Any, int, Path, list[dict[str, Any]], Path], dict[str, Any]]
 
@@ -54,24 +55,8 @@ Run = Callable[[Any, int, Path, list[dict[str, Any]], Path], dict[str, Any]]
 def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Report) -> Version:
     """Train one stage on the job's data and register the outcome; goes on after a kill."""
     registry = Registry(settings.home)
-    name = job.name or _next_name(stage, registry)
-    if registry.has(name):
-        raise Invalid(f"There is a version {name!r} already; choose another --name.")
-    base = _base(name, job, recipe, settings, report)
-    registry.verify(base)
-    epoch = assembled(
-        _shape(stage, recipe),
-        job.data,
-        settings.database,
-        tokenizer_of(base.path),
-        job.seed,
-        job.mix,
-        job.total,
-        learnt_by(base, registry),
-    )
-    for part in epoch.parts:
-        seen = f"each seen {part.seen:.2f} times on average"
-        report(f"{part.source}: {part.rows} rows, {part.share:.1%}, {seen}")
+    name = _name(stage, job, registry)
+    base, epoch = _gathered(stage, name, job, recipe, settings, report)
     steps = Steps(settings.home.resolve() / "making" / name, report)
     result = steps.do(
         stage,
@@ -88,6 +73,56 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     version = register(name, stage, base, [trained], registry)
     shutil.rmtree(steps.folder)
     return version
+
+
+def plan(job: Job, recipe: RLHF, settings: Settings, report: Report) -> "Plan":
+    """What `align rlhf` would take, by its first phases; leaves nothing."""
+    from align import rlhf  # noqa: PLC0415 - only one stage needs it
+    from align.rl import planning  # noqa: PLC0415
+
+    name = _name("rlhf", job, Registry(settings.home))
+    base, epoch = _gathered("rlhf", name, job, recipe, settings, report)
+    tokens = _tokens(base.path, epoch.rows, recipe, "rlhf")[0]
+    making = settings.home.resolve() / "making"
+    making.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=making, prefix=".plan-") as scratch:
+
+        def train(first: RLHF, rows: Sequence[dict[str, Any]], out: Path) -> dict[str, Any]:
+            return rlhf.run(
+                first, job.seed, base.path, list(rows), out, version=base, settings=settings
+            )
+
+        return planning.planned(recipe, base.path, tokens, Path(scratch) / "model", train)
+
+
+def _name(stage: str, job: Job, registry: Registry) -> str:
+    name = job.name or _next_name(stage, registry)
+    if registry.has(name):
+        raise Invalid(f"There is a version {name!r} already; choose another --name.")
+    return name
+
+
+def _gathered(
+    stage: str, name: str, job: Job, recipe: Recipe, settings: Settings, report: Report
+) -> tuple[Version, Epoch]:
+    """What to start from, and the rows to learn from."""
+    registry = Registry(settings.home)
+    base = _base(name, job, recipe, settings, report)
+    registry.verify(base)
+    epoch = assembled(
+        _shape(stage, recipe),
+        job.data,
+        settings.database,
+        tokenizer_of(base.path),
+        job.seed,
+        job.mix,
+        job.total,
+        learnt_by(base, registry),
+    )
+    for part in epoch.parts:
+        seen = f"each seen {part.seen:.2f} times on average"
+        report(f"{part.source}: {part.rows} rows, {part.share:.1%}, {seen}")
+    return base, epoch
 
 
 def _shape(stage: str, recipe: Recipe) -> Wanted:
@@ -129,18 +164,13 @@ def train(
     run: Run | None = None,
 ) -> dict[str, Any]:
     """Run one stage on rows into `scratch/model`; returns the story to tell on the card."""
-    rows, held_out, surplus = _set_aside(recipe, rows, seed)
-    tokens, left_out = tokenized(tokenizer_of(base), rows, recipe.room)
-    if not tokens:
-        raise Invalid(
-            f"There is nothing to learn from: no row of the shape {SHAPES[stage]} is left "
-            f"({_counted(left_out) or 'none was given'})."
-        )
+    rows, held_out, surplus = set_aside(recipe, rows, seed)
+    tokens, left_out = _tokens(base, rows, recipe, stage)
     run = run or importlib.import_module(f"align.{stage}").run
     ranks.lead(stage, recipe, seed, base, tokens, scratch / "model")
     metrics = run(recipe, seed, base, tokens, scratch / "model")
     if held_out:
-        metrics |= _measured(recipe, base, scratch / "model", held_out)
+        metrics |= measured(recipe, base, scratch / "model", held_out)
     return {
         "stage": stage,
         "rows": len(tokens),
@@ -154,50 +184,17 @@ def train(
     }
 
 
-def learnt_from(recipe: Recipe, rows: Sequence[Row], seed: int) -> Sequence[Row]:
-    """The rows that a stage would see."""
-    return _set_aside(recipe, rows, seed)[0]
-
-
-def _set_aside(
-    recipe: Recipe, rows: Sequence[Row], seed: int
-) -> tuple[Sequence[Row], Sequence[Row], Counter[str]]:
-    """The rows to learn from, those that tell how good it became, and what is left for later."""
-    if isinstance(recipe, KTO):
-        most = recipe.most or (len(rows) if torch.cuda.is_available() else MOST_ON_A_CPU)
-        learn, surplus = balanced(rows, recipe.balance, most, seed)
-        return learn, [], surplus
-    if isinstance(recipe, DPO) and recipe.agree:
-        made = agreed(rows)
-        learn = [row for row in made if recipe.ties or not row.data.get("tie")]
-        divided = len(made) - len(learn)
-        return learn, [], Counter({"as many people said the other": divided} if divided else {})
-    if isinstance(recipe, Reward):
-        return *split(rows, recipe.held_out, seed), Counter()
-    if isinstance(recipe, Pretrain):
-        texts = [row.data["text"] for row in rows]
-        parts = cut_apart(texts, recipe.held_out, seed)
-        return _as_rows(parts[0]), _as_rows(parts[1]), Counter()
-    return rows, [], Counter()
-
-
-def _as_rows(texts: Sequence[str]) -> list[Row]:
-    return [Row({"text": text}, "", ()) for text in texts]
-
-
-def _measured(recipe: Recipe, base: Path, model: Path, rows: Sequence[Row]) -> dict[str, Any]:
-    """What the held-out rows say of a new model."""
-    if isinstance(recipe, Pretrain):
-        from align.pretrain import bits_per_byte  # noqa: PLC0415 - only one stage needs it
-
-        texts = [row.data["text"] for row in rows]
-        before, after = (bits_per_byte(one, texts, recipe.longest) for one in (base, model))
-        return {"documents_held_out": len(texts), "bits_before": before, "bits_after": after}
-    from align.scoring import judged  # noqa: PLC0415 - only one stage needs it
-
-    same, both = raters_agree(rows)
-    agreement = {"raters_agree": same / both, "votes_compared": both} if both else {}
-    return judged(model, tokenized(tokenizer_of(base), rows, recipe.longest)[0]) | agreement
+def _tokens(
+    base: Path, rows: Sequence[Row], recipe: Recipe, stage: str
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Rows as token ids, and what was left out. Raises Invalid where nothing is left."""
+    tokens, left_out = tokenized(tokenizer_of(base), rows, recipe.room)
+    if not tokens:
+        raise Invalid(
+            f"There is nothing to learn from: no row of the shape {SHAPES[stage]} is left "
+            f"({_counted(left_out) or 'none was given'})."
+        )
+    return tokens, left_out
 
 
 def register(

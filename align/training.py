@@ -83,7 +83,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     if not trainer.is_fsdp_enabled:  # TRL's checkpoints of shared adapters fail
-        trainer.add_callback(Clock(recipe.save_every))
+        trainer.add_callback(Clock(recipe.save_every, recipe.steps_at_once))
     trainer.train(resume_from_checkpoint=ranks.agreed(last_whole(checkpoints)))
     trained = ranks.whole(trainer, lambda: form.load(base, torch.float32))
     if ranks.follower():

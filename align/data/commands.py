@@ -154,6 +154,32 @@ def generate(
     print(f"Next: align data clean {out} CLEAN.jsonl, then align {stage} --data CLEAN.jsonl")
 
 
+@data.command
+def tasks(
+    name: tyro.conf.Positional[str],
+    out: tyro.conf.Positional[Path],
+    *,
+    count: int = 500,
+    seed: int = 0,
+    knob: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Write tasks of reasoning-gym as prompts for `align rlhf --reward verifier:gym`.
+
+    Args:
+        name: Of the tasks, as reasoning-gym calls them: chain_sum, spell_backward, …
+        out: A .jsonl file.
+        count: How many.
+        seed: Other seeds make other tasks.
+        knob: How difficult they are, as NAME=NUMBER.
+    """
+    from align.verifiers import gym
+    from assistant.disk import write_synced
+
+    rows = list(gym.tasks(name, count, seed, gym.knobs_of(knob)))
+    write_synced(out, "".join(json_.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    print(f"{len(rows)} tasks. Next: align rlhf --data {out} --reward verifier:gym")
+
+
 def own_address(home: Path) -> str:
     """Where the program that runs on this home answers. Raises Invalid where none runs."""
     from assistant.errors import Invalid

@@ -13,11 +13,11 @@ from typing import Any
 from align.data.gathering import named_weight
 from align.data.scorers import scorer_of
 from align.quality import repetition
-from align.verifiers import answers, instructions, isolation
+from align.verifiers import answers, gym, instructions, isolation
 from assistant.errors import Invalid
 from assistant.registry import Registry
 
-VERIFIER = "verifier"
+VERIFIER, GYM = "verifier", "gym"
 PER_TOKENS = 100
 UNSURE = 1.0  # by how much of an ensemble's disagreement its score is lowered
 
@@ -74,9 +74,19 @@ class Rewards:
             found.append(number)
         return found
 
-    def why(self) -> str:
-        """The first reason of each rewarder that failed."""
-        return "; ".join(f"{name}: {next(iter(why))}" for name, why in self.failed.items())
+    def took_failed(self) -> dict[str, Counter[str]]:
+        """What gave no number since this was asked last."""
+        failed, self.failed = self.failed, {}
+        return failed
+
+    @property
+    def models_apart(self) -> float | None:
+        """By how much the members of the reward models differed about the last answers, on average.
+
+        None where no reward is a model's.
+        """
+        found = [one.rewarder.spread for one in self.named if isinstance(one.rewarder, Model)]
+        return sum(found) / len(found) if found else None
 
 
 def rewards_of(said: Sequence[str], registry: Registry) -> Rewards:
@@ -107,11 +117,13 @@ def rewarder_of(name: str, registry: Registry) -> Rewarder:
     if kind == VERIFIER:
         if rest not in VERIFIERS:
             raise Invalid(f"There is no verifier {rest!r}; there are {', '.join(VERIFIERS)}.")
+        if rest == GYM:
+            gym.require()
         return VERIFIERS[rest]
     file, colon, function = name.rpartition(":")
     if colon and file.endswith(".py"):
         return _own(Path(file), function)
-    return _model(name, registry)
+    return Model(name, registry)
 
 
 def _own(file: Path, function: str) -> Rewarder:
@@ -133,14 +145,19 @@ def _number(given: Any, otherwise: str) -> float | str:
     return float(given) if isinstance(given, int | float) else f"{given!r} is no number"
 
 
-def _model(name: str, registry: Registry) -> Rewarder:
-    scorer = scorer_of(name, registry)
+class Model:
+    """A version that `align reward` made."""
 
-    def reward(answered: Sequence[Answered]) -> list[float | str]:
-        scores = scorer.score([one.talk for one in answered])
+    def __init__(self, name: str, registry: Registry) -> None:
+        self._scorer = scorer_of(name, registry)
+        self.spread = 0.0
+        """Of its members about the answers that it scored last, on average."""
+
+    def __call__(self, answered: Sequence[Answered]) -> list[float | str]:
+        """Each answer's score, less what its members differ by."""
+        scores = self._scorer.score([one.talk for one in answered])
+        self.spread = sum(score.spread for score in scores) / len(scores)
         return [score.mean - UNSURE * score.spread for score in scores]
-
-    return reward
 
 
 def _each(check: Callable[[Answered], float]) -> Rewarder:
@@ -171,6 +188,10 @@ VERIFIERS: dict[str, Rewarder] = {
     "numeric": _each(lambda one: float(answers.numerically(one.text, one.facts["answer"]))),
     "format": _each(lambda one: float(answers.in_form(one.text, one.facts["form"]))),
     "instructions": _each(_instructions),
+    "calls": _each(
+        lambda one: float(answers.as_calls(answers.calls_in(one.text), one.facts["calls"]))
+    ),
+    GYM: _each(lambda one: gym.score(one.text, one.facts["gym"])),
     "tests": _each(lambda one: float(isolation.passes(code_of(one.text), one.facts["tests"]))),
 }
 RULES: dict[str, Rewarder] = {

@@ -5,9 +5,11 @@ drew corrects for where it and the trainer differ (GRPO), or is watched (RLOO).
 """
 
 import json
+import logging
 import math
-from collections.abc import Sequence
-from pathlib import Path
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,19 +17,25 @@ from trl import GRPOTrainer, RLOOTrainer
 
 from align.quick.head import IGNORED
 from align.rl.drawing import Engine
+from align.rl.guard import APART, RIGHT, SECONDS
+from align.rl.kept import Kept
+from align.rl.people import People
 from align.rl.rewards import Answered, Named, Rewards
 from assistant.errors import Invalid
 
-KEPT = 16  # answers of a phase that are kept to read
+# What got no reward is counted with its reason; TRL would print whole prompts and answers.
+for trl in ("rloo", "grpo"):
+    logging.getLogger(f"trl.trainer.{trl}_trainer").setLevel(logging.ERROR)
 
 
 class Phased:
-    """What both have in common; `engine`, `longest`, `samples` and `seed` are set after init."""
+    """What both have in common; the fields are set after init."""
 
     engine: Engine
     rewards: Rewards
+    people: People | None
+    kept: Kept
     longest: int
-    samples: Path
     seed: int
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
@@ -40,10 +48,15 @@ class Phased:
         TRL asks for each prompt as often as it wants answers, one time after the other.
         """
         trainer: Any = self
-        each = trainer.num_generations
-        self.engine.refresh(trainer.accelerator.unwrap_model(trainer.model))
+        each, model = trainer.num_generations, trainer.accelerator.unwrap_model(trainer.model)
+        with self._timed("refreshing"):
+            self.engine.refresh(model)
+        if self.people:
+            with self._timed("held out"):
+                self._log(RIGHT, self.people.right(model))
         seed = self.seed + trainer.state.global_step * len(prompts)
-        found = self.engine.draw(prompts[::each], each, self.longest, seed)
+        with self._timed("drawing"):
+            found = self.engine.draw(prompts[::each], each, self.longest, seed)
         drawn = [answer for answers in found for answer in answers]
         return [answer.ids for answer in drawn], [answer.logps for answer in drawn]
 
@@ -89,12 +102,16 @@ class Phased:
     ) -> torch.Tensor:
         """Rewards (answers, rewarders), and what was answered, kept to read."""
         trainer: Any = self
-        rewards: torch.Tensor = super()._calculate_rewards(  # type: ignore[misc]
-            inputs, prompts, completions, completion_ids
-        )
+        with self._timed("rewarding"):
+            rewards: torch.Tensor = super()._calculate_rewards(  # type: ignore[misc]
+                inputs, prompts, completions, completion_ids
+            )
+        failed = self.rewards.took_failed()
+        if bool(rewards.isnan().all()):
+            why = "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in failed.items())
+            raise Invalid(f"No answer got a reward ({why}); nothing is learnt.")
         lines = [
             {
-                "step": trainer.state.global_step,
                 "prompt": [{"role": t["role"], "content": t["content"]} for t in prompt],
                 "answer": completion[0]["content"],
                 "rewards": {
@@ -106,11 +123,21 @@ class Phased:
                 prompts, completions, rewards.tolist(), strict=True
             )
         ]
-        if bool(rewards.isnan().all()):
-            raise Invalid(f"No answer got a reward ({self.rewards.why()}); nothing is learnt.")
-        with self.samples.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines[:KEPT])
+        self.kept.note(lines, failed, trainer.state.global_step)
+        if (apart := self.rewards.models_apart) is not None:
+            self._log(APART, apart)
         return rewards
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._log(SECONDS + part, time.monotonic() - began)
+
+    def _log(self, name: str, value: float) -> None:
+        """With the numbers of this step."""
+        trainer: Any = self
+        trainer._metrics["train"][name].append(value)
 
 
 class Grpo(Phased, GRPOTrainer):  # type: ignore[misc]

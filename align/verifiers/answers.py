@@ -9,6 +9,7 @@ from typing import Any
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 LAST = re.compile(r"(?:####|\banswer(?: is)?\s*:?)\s*", re.IGNORECASE)
 BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 NEAR = 1e-6  # relative
 
 
@@ -54,19 +55,35 @@ def in_form(answer: str, form: str) -> bool:
         raise ValueError(f"{form!r} is no regular expression: {error}") from error
 
 
-def as_calls(answer: Mapping[str, Any], expected: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether an assistant's turn calls the expected tools (name, arguments), in any order."""
-    made = [call.get("function", call) for call in answer.get("tool_calls") or []]
+def calls_in(answer: str) -> list[Mapping[str, Any]]:
+    """The tool calls in an answer's text, as our chat template writes them.
+
+    What stands there and is no call is one without a name, so that it equals none.
+    """
+    return [_call(text) for text in CALL.findall(answer)]
+
+
+def _call(text: str) -> Mapping[str, Any]:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def as_calls(made: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the expected tools were called (name, arguments), in any order, and no other."""
     return _sorted(made) == _sorted(expected)
 
 
 def _sorted(calls: Sequence[Mapping[str, Any]]) -> list[str]:
-    found = []
-    for call in calls:
-        arguments = call.get("arguments", {})
-        try:
-            read = json.loads(arguments) if isinstance(arguments, str) else arguments
-        except ValueError:
-            read = arguments
-        found.append(json.dumps([call.get("name"), read], sort_keys=True))
-    return sorted(found)
+    plain = [call.get("function", call) for call in calls]
+    return sorted(json.dumps([c.get("name"), _arguments(c)], sort_keys=True) for c in plain)
+
+
+def _arguments(call: Mapping[str, Any]) -> Any:
+    arguments = call.get("arguments", {})
+    try:
+        return json.loads(arguments) if isinstance(arguments, str) else arguments
+    except ValueError:
+        return arguments

@@ -58,10 +58,15 @@ def versions(settings: Settings) -> list[str]:
 
 def killed_when(appears: Path, settings: Settings, trainings: int = 1) -> str:
     """Run `align round`, kill it as soon as a file or folder is there; what it said until then."""
+    return aligned(["round", *flags(trainings=trainings)], settings, appears)
+
+
+def aligned(arguments: list[str], settings: Settings, until: Path | None = None) -> str:
+    """Run `align`, to its end or until something appears; then it is killed. What it said."""
     log = settings.home / "log.txt"
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "align", "round", *flags(trainings=trainings)],
+            [sys.executable, "-m", "align", *arguments],
             cwd=ROOT,
             env=os.environ | {"ASSISTANT_HOME": str(settings.home), "OMP_NUM_THREADS": "1"},
             stdout=said,
@@ -69,10 +74,11 @@ def killed_when(appears: Path, settings: Settings, trainings: int = 1) -> str:
         )
     gives_up = time.monotonic() + SECONDS
     try:
-        while not appears.exists():
-            assert process.poll() is None, log.read_text()
+        while process.poll() is None if until is None else not until.exists():
+            assert until is None or process.poll() is None, log.read_text()
             assert time.monotonic() < gives_up, log.read_text()
             time.sleep(0.001)
+        assert until is not None or process.returncode == 0, log.read_text()
     finally:
         process.kill()
         process.wait()

@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 from peft import LoraConfig, get_peft_model
-from transformers import TrainerControl
 
 from align.loading import load
 from align.recipes import RLHF, Job
 from align.rl.drawing import Engine
-from align.rlhf import LEFT, Guard
-from align.stages import make
+from align.stages import make, plan
 from assistant.errors import Invalid
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 from tests.align.lessons import write
+from tests.align.rounds import aligned
 from tests.align.test_sampling import children_of
 
 PROMPTS = 32
@@ -38,7 +37,10 @@ def learnt(settings: Settings, reward: tuple[str, ...], **knobs: Any) -> Any:
 def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
     file = tmp_path / "own.py"
     file.write_text(YES)
-    version = learnt(settings, (f"{file}:yes:0.01", "length:-1"), method="grpo")
+    pair = {"prompt": "Is it so?", "chosen": "yes", "rejected": "no"}
+    pairs = write(tmp_path / "pairs.jsonl", [pair, pair | {"prompt": "Is 3 a number?"}])
+    rewards = (f"{file}:yes:0.01", "length:-1")
+    version = learnt(settings, rewards, method="grpo", held_out=str(pairs))
     assert (version.kind, version.name) == ("rlhf", "rlhf-001")
     made = version.path / "made" / "rlhf"
     curve = [json.loads(line) for line in (made / "curve.jsonl").read_text().splitlines()]
@@ -62,6 +64,8 @@ def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
     told = json.loads((version.path / "made" / "training.json").read_text())["stages"][0]
     assert told["metrics"]["without_reward"] == {}
     assert told["metrics"]["reward_last"] > told["metrics"]["reward_first"]
+    assert told["metrics"]["held_out_right_first"] == 0.5  # nothing had moved yet
+    assert told["metrics"]["held_out_right_last"] in (0.0, 0.5, 1.0)  # of one pair, the unseen one
 
 
 @pytest.mark.long
@@ -89,18 +93,54 @@ def test_an_engine_that_died_while_others_learnt_is_started_anew(
     assert children_of(tmp_path) == []
 
 
-def test_what_left_its_base_too_far_stops_and_says_so():
-    guard, control = Guard(budget=0.5, window=2), TrainerControl()
-    for left in (0.6, 0.1, 0.8):
-        assert not control.should_training_stop
-        guard.on_log(None, None, control, {"kl": left, "reward": left - 1, "loss": 0.0})
-    assert not control.should_training_stop  # 0.1 and 0.8
-    guard.on_log(None, None, control, {"kl": 0.7})
-    assert control.should_training_stop
-    told = guard.told()
-    assert told["stopped"] == LEFT
-    assert (told["reward_first"], told["reward_last"]) == pytest.approx((-0.4, -0.2))
-    assert told["nats_from_base"] == pytest.approx(0.75)
+@pytest.mark.long
+def test_killed_between_phases_it_tells_each_of_them_once(settings: Settings, tmp_path: Path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "def half(talk, facts):\n    return len(talk[-1]['content']) if facts['odd'] else None\n"
+    )
+    lines = [{"prompt": f"Is {number} a number?", "odd": number % 2} for number in range(PROMPTS)]
+    prompts = write(settings.home / "prompts.jsonl", lines)
+    made = settings.home / "making" / "rlhf-001" / ".rlhf" / "model" / "made"
+    knobs = SHORT | {"batch": 128, "phase": 16, "epochs": 2, "save_every": 0}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in knobs.items()]
+    command = ["rlhf", "--data", str(prompts), "--reward", f"{file}:half", *flags]
+    aligned(command, settings, until=made / "checkpoints" / "checkpoint-2")
+    aligned(command, settings)
+    version = Registry(settings.home).get("rlhf-001")
+    kept = version.path / "made" / "rlhf"
+    curve = [json.loads(line) for line in (kept / "curve.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in curve] == [1, 2, 3, 4]
+    samples = [json.loads(line) for line in (kept / "samples.jsonl").read_text().splitlines()]
+    assert [sample["step"] for sample in samples] == [step for step in range(4) for _ in range(16)]
+    told = json.loads((version.path / "made" / "training.json").read_text())["stages"][0]
+    [missing] = told["metrics"]["without_reward"].values()
+    assert missing == {"it returned nothing": 2 * PROMPTS // 2 * 8}  # of two epochs
+    assert told["metrics"]["seconds"]["drawing"] > 0
+
+
+def test_a_dry_run_tells_what_two_phases_take_and_leaves_nothing(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+):
+    lines = [{"prompt": f"Is {number} a number?"} for number in range(48)]
+    prompts = write(settings.home / "prompts.jsonl", lines)
+    recipe = RLHF(reward=("length:-1",), **SHORT | {"epochs": 2})
+    found = plan(Job(data=(str(prompts),)), recipe, settings, lambda _: None)
+    assert (found.prompts, found.phases, found.samples, found.steps) == (48, 6, 128, 8)
+    assert {"drawing", "refreshing", "rewarding", "learning"} <= set(found.phase_seconds)
+    assert min(found.phase_seconds.values()) > 0
+    assert found.seconds > found.once_seconds > 1  # an engine was started
+    assert found.memory > 2**29
+    assert "48 prompts make 6 phases of 128 samples" in found.told()
+    assert [version.name for version in Registry(settings.home).versions()] == ["tiny"]
+    assert list((settings.home / "making").iterdir()) == []
+
+
+def test_judgements_held_out_must_be_of_other_prompts(settings: Settings, tmp_path: Path):
+    pair = {"prompt": "Is 3 a number?", "chosen": "yes", "rejected": "no"}
+    pairs = write(tmp_path / "pairs.jsonl", [pair])
+    with pytest.raises(Invalid, match="there is no pair of a prompt that is unseen"):
+        learnt(settings, ("length:-1",), held_out=str(pairs))
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,13 @@ def test_forms():
 
 def test_calls():
     add = {"name": "add", "arguments": {"a": 1, "b": 2}}
-    turn = {"tool_calls": [{"function": {"name": "add", "arguments": '{"b": 2, "a": 1}'}}]}
-    assert answers.as_calls(turn, [add])
-    assert not answers.as_calls(turn, [add, add])
-    assert not answers.as_calls({"content": "3"}, [add])
-    assert answers.as_calls({"content": "3"}, [])
-    broken = {"tool_calls": [{"function": {"name": "add", "arguments": "{"}}]}
-    assert not answers.as_calls(broken, [add])
+    call = '<tool_call>\n{"name": "add", "arguments": {"b": 2, "a": 1}}\n</tool_call>'
+    assert answers.as_calls(answers.calls_in(f"Let me see.\n{call}"), [add])
+    assert answers.as_calls([{"function": add | {"arguments": '{"a": 1, "b": 2}'}}], [add])
+    assert not answers.as_calls(answers.calls_in(call), [add, add])
+    assert answers.as_calls(answers.calls_in(f"{call}\n{call}"), [add, add])
+    assert not answers.as_calls(answers.calls_in("3"), [add])
+    assert answers.as_calls(answers.calls_in("3"), [])
+    for broken in ("{", "[]", '{"name": "add", "arguments": "{"}'):
+        assert not answers.as_calls(answers.calls_in(f"<tool_call>{broken}</tool_call>"), [add])
+        assert not answers.as_calls(answers.calls_in(f"<tool_call>{broken}</tool_call>"), [])

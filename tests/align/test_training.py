@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import TrainerControl
+from transformers import TrainerControl, TrainerState
 
 from align.curve import Clock
 from align.loading import load
@@ -238,14 +239,25 @@ def test_batches_mix_both_verdicts_and_a_batch_that_is_not_full_comes_last():
     assert max(max(lengths[i : i + 8]) - min(lengths[i : i + 8]) for i in range(0, 40, 8)) <= 3
 
 
+def saved(clock: Clock, now: list[float], seconds: Sequence[float]) -> list[bool]:
+    """Whether a checkpoint is asked for after each step, which ended at these seconds."""
+    found = []
+    for step, second in enumerate(seconds, start=1):
+        now[0], control = second, TrainerControl()
+        clock.on_step_end(None, TrainerState(global_step=step), control)
+        found.append(control.should_save)
+    return found
+
+
 def test_checkpoints_come_by_the_clock(monkeypatch: pytest.MonkeyPatch):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    clock = Clock(30)
-    due = []
-    for seconds in (10, 29, 30, 31, 59, 61):
-        now[0] = seconds
-        control = TrainerControl()
-        clock.on_step_end(None, None, control)
-        due.append(control.should_save)
+    due = saved(Clock(30), now, (10, 29, 30, 31, 59, 61))
     assert due == [False, False, True, False, False, True]
+
+
+def test_no_checkpoint_comes_between_steps_that_belong_together(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    due = saved(Clock(30, steps_at_once=4), now, (10, 31, 32, 33, 64, 65))
+    assert due == [False, False, False, True, False, False]

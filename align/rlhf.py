@@ -2,12 +2,12 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import TrainerCallback
 from trl import GRPOConfig, RLOOConfig
 
 from align import ranks
@@ -30,6 +30,8 @@ from assistant.version import Version
 
 WINDOW = {"rloo": 1, "grpo": 5}  # measured once a phase, or roughly, at every step
 MOST_HELD_OUT = 64  # pairs, which are read before every phase
+LEARNT = "of a prompt that is learnt from"
+MORE = f"more than {MOST_HELD_OUT}"
 
 
 def run(
@@ -48,7 +50,7 @@ def run(
     """
     rewards = rewards_of(recipe.reward, Registry(settings.home))
     require_fitting(recipe, len(rows))
-    people = held_out(recipe, base, rows, seed, settings)
+    people, left_out = held_out(recipe, base, rows, seed, settings)
     engine = Engine(version, out.parent / "engine", settings.home)
     kept = Kept(out / MADE)
     guard = Guard(bounds(recipe, people))
@@ -62,7 +64,7 @@ def run(
             train_dataset=dataset,
             processing_class=tokenizer,
             peft_config=lora(recipe),
-            callbacks=[guard, Resumed(kept)],
+            callbacks=[guard, kept],
         )
         trainer.engine, trainer.rewards, trainer.people = engine, rewards, people
         trainer.kept, trainer.longest, trainer.seed = kept, recipe.answer_tokens, seed
@@ -72,26 +74,30 @@ def run(
         metrics = train(build, recipe, seed, base, as_trl(rows, recipe.answer_tokens), out)
     finally:
         engine.stop()
-    return metrics | guard.told() | {"without_reward": kept.without_reward()}
+    told = {"without_reward": kept.without_reward(), "held_out_left_out": dict(left_out)}
+    return metrics | guard.told() | told
 
 
 def held_out(
     recipe: RLHF, base: Path, rows: Sequence[dict[str, Any]], seed: int, settings: Settings
-) -> People | None:
-    """The pairs that tell whether people still agree, none of a prompt that is learnt from.
+) -> tuple[People | None, Counter[str]]:
+    """The pairs that tell whether people still agree, and how many others were left out, and why.
 
     Raises Invalid where they were asked for and there are none.
     """
     if recipe.held_out is None:
-        return None
+        return None, Counter()
     learnt = {tuple(row["prompt_ids"]) for row in rows}
-    found = gather("preference", recipe.held_out, settings.database).rows
-    pairs, _ = tokenized(tokenizer_of(base), found, recipe.longest)
+    found = gather("preference", recipe.held_out, settings.database)
+    pairs, too_long = tokenized(tokenizer_of(base), found.rows, recipe.longest)
     unseen = [pair for pair in pairs if tuple(pair["prompt_ids"]) not in learnt]
-    if not unseen:
-        raise Invalid(f"--held-out {recipe.held_out}: there is no pair of a prompt that is unseen.")
     drawn = random.Random(seed).sample(unseen, min(MOST_HELD_OUT, len(unseen)))
-    return People(drawn)
+    others = {LEARNT: len(pairs) - len(unseen), MORE: len(unseen) - len(drawn)}
+    left_out = found.left_out + too_long + Counter(others)
+    if not drawn:
+        told = ", ".join(f"{number} {why}" for why, number in left_out.items()) or "none was given"
+        raise Invalid(f"--held-out {recipe.held_out}: no pair is left ({told}).")
+    return People(drawn), left_out
 
 
 def bounds(recipe: RLHF, people: People | None) -> Bounds:
@@ -165,14 +171,3 @@ BY_METHOD: dict[str, tuple[type, Callable[..., Any]]] = {
     "rloo": (Rloo, RLOOConfig),
     "grpo": (Grpo, GRPOConfig),
 }
-
-
-class Resumed(TrainerCallback):  # type: ignore[misc]
-    """Forgets what was kept of phases after the checkpoint that training goes on from."""
-
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Those are answered again."""
-        self._kept.forget_from(state.global_step)

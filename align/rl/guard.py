@@ -16,7 +16,7 @@ APART = "models_apart"
 RIGHT = "held_out_right"
 LENGTH = "completions/mean_length"
 SECONDS = "seconds/"
-WHOLE = "train_runtime"  # seconds, as transformers logs them at the end
+STEP = "step_time"  # seconds, as TRL logs them: those parts, and learning
 
 LEFT = "it left the base as far as it may"
 DIFFERED = "its reward grew, and its reward models came to differ about it"
@@ -86,16 +86,14 @@ class Guard(TrainerCallback):  # type: ignore[misc]
         return found | stopped | {"seconds": self._seconds()}
 
     def _seconds(self) -> dict[str, float]:
-        """What each part of all phases took; after a kill, as far as it was logged."""
+        """What each part of all phases took."""
         parts: dict[str, float] = {}
         for entry in self._history:
             for name, value in entry.items():
                 if name.startswith(SECONDS):
                     part = name.removeprefix(SECONDS)
                     parts[part] = parts.get(part, 0.0) + value
-        if whole := self._of(WHOLE):
-            parts["learning"] = whole[-1] - sum(parts.values())
-        return parts
+        return parts | {"learning": sum(self._of(STEP)) - sum(parts.values())}
 
     def _grew(self, name: str, times: float) -> bool:
         numbers = self._of(name)

@@ -6,21 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainerCallback
+
 MOST = 16  # answers of a phase that are kept to read
 
 
-class Kept:
+class Kept(TrainerCallback):  # type: ignore[misc]
     """Two files of lines, each of a phase's first step; a killed training goes on with them."""
 
     def __init__(self, folder: Path) -> None:
         self._samples = folder / "samples.jsonl"
         self._failures = folder / "without_reward.jsonl"
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Phases after the checkpoint that training goes on from are answered again."""
+        self.forget_from(state.global_step)
+
     def forget_from(self, step: int) -> None:
-        """Drop what was noted of phases that are answered again, from this step on."""
+        """Drop what was noted of phases from this step on."""
         for file in (self._samples, self._failures):
             lines = [line for line in _read(file) if line["step"] < step]
-            file.write_text("".join(map(_line, lines)), encoding="utf-8")
+            whole = file.with_suffix(".new")
+            whole.write_text("".join(map(_line, lines)), encoding="utf-8")
+            whole.replace(file)
 
     def note(
         self, samples: Sequence[Mapping[str, Any]], failed: Mapping[str, Counter[str]], step: int

@@ -65,8 +65,8 @@ def planned(
     recipe: RLHF, base: Path, rows: Sequence[dict[str, Any]], scratch: Path, train: Train
 ) -> Plan:
     """Train for up to two phases into `scratch`, and tell what all of them would take."""
-    phases = recipe.epochs * len(rows) // recipe.phase
-    first = rows[: min(PHASES, phases) * recipe.phase]
+    phases = recipe.epochs * (len(rows) // recipe.phase)
+    first = rows[: PHASES * recipe.phase]
     began = time.monotonic()
     with most_memory() as peak:
         metrics = train(replace(recipe, epochs=1), first, scratch)

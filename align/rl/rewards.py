@@ -170,6 +170,8 @@ def _each(check: Callable[[Answered], float]) -> Rewarder:
             return f"the row has no {error.args[0]!r}"
         except (ValueError, TypeError, Invalid) as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001 - a model may write what no check expects
+            return f"{type(error).__name__}: {error}"
 
     return lambda answered: [reward(one) for one in answered]
 

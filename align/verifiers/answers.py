@@ -72,13 +72,23 @@ def _call(text: str) -> Mapping[str, Any]:
 
 
 def as_calls(made: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the expected tools were called (name, arguments), in any order, and no other."""
+    """Whether the expected tools were called (name, arguments), in any order, and no other.
+
+    Raises ValueError where what is expected are no calls.
+    """
+    if not all(isinstance(call, dict) for call in expected):
+        raise ValueError("'calls' must be a list of objects with name and arguments")
     return _sorted(made) == _sorted(expected)
 
 
 def _sorted(calls: Sequence[Mapping[str, Any]]) -> list[str]:
-    plain = [call.get("function", call) for call in calls]
+    plain = [call["function"] if _is_wrapped(call) else call for call in calls]
     return sorted(json.dumps([c.get("name"), _arguments(c)], sort_keys=True) for c in plain)
+
+
+def _is_wrapped(call: Mapping[str, Any]) -> bool:
+    """Whether it is written as OpenAI's API does, with its kind beside it."""
+    return isinstance(call.get("function"), dict)
 
 
 def _arguments(call: Mapping[str, Any]) -> Any:

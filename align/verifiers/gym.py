@@ -48,14 +48,14 @@ def score(answer: str, facts: Mapping[str, Any]) -> float:
     return float(check(said(answer, facts["answer"]), entry))
 
 
-def said(answer: str, expected: str) -> str:
+def said(answer: str, expected: str | None) -> str:
     """The part of an answer that is checked."""
     if tagged := TAGGED.findall(answer):
         return str(tagged[-1]).strip()
-    if number_of(expected) is None:
+    if expected is None or number_of(expected) is None:
         return answer.strip()
     number = number_of(answer)
-    return "" if number is None else str(int(number) if number == int(number) else number)
+    return "" if number is None else str(int(number) if number.is_integer() else number)
 
 
 def require() -> None:
@@ -68,6 +68,6 @@ def _gym() -> Any:
         import reasoning_gym  # noqa: PLC0415 - optional, and slow
     except ImportError as error:
         raise Invalid(
-            "verifier:gym needs the package reasoning-gym (pip install reasoning-gym)."
+            "The package reasoning-gym is not installed (pip install reasoning-gym)."
         ) from error
     return reasoning_gym

@@ -129,23 +129,33 @@ async def _events(
 ) -> AsyncGenerator[bytes]:
     async with stack:
         try:
-            async with aclosing(sse.pieces(response)) as pieces:
-                async for blocks in pieces:
-                    shown = b""
-                    for block in blocks:
-                        if block == sse.DONE:
-                            used.finished = True
-                            if on_end:
-                                yield shown
-                                shown = b""
-                                await on_end()
-                        shown += on_block(block) or b""
-                    yield shown
+            async with aclosing(_shown(response, on_block, on_end, used)) as pieces:
+                async for piece in pieces:
+                    if piece:
+                        yield piece
         except AssistantError as error:
             yield sse.event(_stream_error(str(error)))
         except (aiohttp.ClientError, TimeoutError) as error:
             failure = EngineError(f"The engine broke off ({type(error).__name__}).")
             yield sse.event(_stream_error(str(failure)))
+
+
+async def _shown(
+    response: aiohttp.ClientResponse, on_block: OnBlock, on_end: OnEnd | None, used: Used
+) -> AsyncGenerator[bytes]:
+    """What the client gets of the engine's events, those together that came together."""
+    async with aclosing(sse.pieces(response)) as pieces:
+        async for blocks in pieces:
+            shown = b""
+            for block in blocks:
+                if block == sse.DONE:
+                    used.finished = True
+                    if on_end:
+                        yield shown
+                        shown = b""
+                        await on_end()
+                shown += on_block(block) or b""
+            yield shown
 
 
 def _stream_error(message: str) -> dict[str, Any]:

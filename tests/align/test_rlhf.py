@@ -64,6 +64,7 @@ def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
     told = json.loads((version.path / "made" / "training.json").read_text())["stages"][0]
     assert told["metrics"]["without_reward"] == {}
     assert told["metrics"]["reward_last"] > told["metrics"]["reward_first"]
+    assert told["metrics"]["held_out_left_out"] == {"of a prompt that is learnt from": 1}
     assert told["metrics"]["held_out_right_first"] == 0.5  # nothing had moved yet
     assert told["metrics"]["held_out_right_last"] in (0.0, 0.5, 1.0)  # of one pair, the unseen one
 
@@ -116,7 +117,7 @@ def test_killed_between_phases_it_tells_each_of_them_once(settings: Settings, tm
     told = json.loads((version.path / "made" / "training.json").read_text())["stages"][0]
     [missing] = told["metrics"]["without_reward"].values()
     assert missing == {"it returned nothing": 2 * PROMPTS // 2 * 8}  # of two epochs
-    assert told["metrics"]["seconds"]["drawing"] > 0
+    assert min(told["metrics"]["seconds"].values()) > 0  # also of what the killed process did
 
 
 def test_a_dry_run_tells_what_two_phases_take_and_leaves_nothing(
@@ -139,7 +140,7 @@ def test_a_dry_run_tells_what_two_phases_take_and_leaves_nothing(
 def test_judgements_held_out_must_be_of_other_prompts(settings: Settings, tmp_path: Path):
     pair = {"prompt": "Is 3 a number?", "chosen": "yes", "rejected": "no"}
     pairs = write(tmp_path / "pairs.jsonl", [pair])
-    with pytest.raises(Invalid, match="there is no pair of a prompt that is unseen"):
+    with pytest.raises(Invalid, match=r"no pair is left \(1 of a prompt that is learnt from\)"):
         learnt(settings, ("length:-1",), held_out=str(pairs))
 
 

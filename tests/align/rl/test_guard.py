@@ -65,7 +65,7 @@ def test_a_guard_that_was_killed_sees_what_was_logged_before():
 
 
 def test_what_each_part_took_is_told():
-    first = phase(0.0) | {"seconds/drawing": 2.0, "seconds/refreshing": 10.0}
-    second = phase(0.0) | {"seconds/drawing": 3.0, "seconds/refreshing": 1.0}
-    guard, _ = watched(first, {"kl": 0.0}, second, {"train_runtime": 20.0})
+    first = phase(0.0, step_time=13.0) | {"seconds/drawing": 2.0, "seconds/refreshing": 10.0}
+    second = phase(0.0, step_time=5.0) | {"seconds/drawing": 3.0, "seconds/refreshing": 1.0}
+    guard, _ = watched(first, {"kl": 0.0, "step_time": 2.0}, second, {"train_runtime": 99.0})
     assert guard.told()["seconds"] == {"drawing": 5.0, "refreshing": 11.0, "learning": 4.0}

@@ -63,6 +63,8 @@ def test_calls():
     assert answers.as_calls(answers.calls_in(f"{call}\n{call}"), [add, add])
     assert not answers.as_calls(answers.calls_in("3"), [add])
     assert answers.as_calls(answers.calls_in("3"), [])
-    for broken in ("{", "[]", '{"name": "add", "arguments": "{"}'):
+    with pytest.raises(ValueError, match="must be a list of objects"):
+        answers.as_calls([], ["add"])
+    for broken in ("{", "[]", '{"function": "add"}', '{"name": "add", "arguments": "{"}'):
         assert not answers.as_calls(answers.calls_in(f"<tool_call>{broken}</tool_call>"), [add])
         assert not answers.as_calls(answers.calls_in(f"<tool_call>{broken}</tool_call>"), [])

@@ -1,13 +1,11 @@
 """What of an answer reasoning-gym checks, and what is said where it is not installed."""
 
-import importlib.util
+import sys
 
 import pytest
 
 from align.verifiers import gym
 from assistant.errors import Invalid
-
-INSTALLED = importlib.util.find_spec("reasoning_gym") is not None
 
 
 @pytest.mark.parametrize(
@@ -17,10 +15,12 @@ INSTALLED = importlib.util.find_spec("reasoning_gym") is not None
         ("So the sum is 1234567.", "1234567", "1234567"),
         ("It is 0.5", "0.5", "0.5"),
         ("I cannot say", "7", ""),
+        ("It is 1e999", "7", "inf"),
         (" olleh\n", "olleh", "olleh"),
+        (" anything ", None, "anything"),
     ],
 )
-def test_the_part_that_is_checked(answer: str, expected: str, checked: str):
+def test_the_part_that_is_checked(answer: str, expected: str | None, checked: str):
     assert gym.said(answer, expected) == checked
 
 
@@ -30,13 +30,12 @@ def test_knobs_are_numbers():
         gym.knobs_of(["max_terms"])
 
 
-@pytest.mark.skipif(INSTALLED, reason="reasoning-gym is installed")
-def test_what_is_missing_is_named():
-    with pytest.raises(Invalid, match="needs the package reasoning-gym"):
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)  # as where it is not installed
+    with pytest.raises(Invalid, match=r"is not installed \(pip install reasoning-gym\)"):
         next(gym.tasks("chain_sum", 1, 0, {}))
 
 
-@pytest.mark.skipif(not INSTALLED, reason="reasoning-gym is not installed")
 def test_its_tasks_are_made_and_checked():
     rows = list(gym.tasks("chain_sum", 3, 0, {"max_terms": 2, "max_digits": 1}))
     assert [gym.score(f"It is {row['gym']['answer']}", row["gym"]) for row in rows] == [1.0] * 3

@@ -14,8 +14,6 @@ from assistant.inside_vllm.building import HERE
 from tests.assistant.inside_vllm.test_gemm import BF16
 from tests.e2e.product import ROOT
 
-pytestmark = pytest.mark.long
-
 STRESS = Path(__file__).with_name("stressed_team.cpp")
 FLAGS = ("-std=c++20", "-O1", "-g", "-march=native", "-fopenmp", f"-I{HERE}")
 WITHOUT_CHANCE = ("setarch", platform.machine(), "-R")  # of where memory lies, for the sanitizer
@@ -35,9 +33,10 @@ if not child:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
-pytestmark = pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="our kernels are for x86-64 only"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="our kernels are for x86-64 only"),
+]
 
 
 def stress(folder: Path, part: str, *flags: str, around: tuple[str, ...] = ()) -> str:

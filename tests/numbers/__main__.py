@@ -6,7 +6,6 @@ it. Finished steps are kept under `numbers-results/`, what was found is written 
 
 import json
 import os
-import signal
 import sys
 
 from assistant import embedded
@@ -14,6 +13,7 @@ from assistant.machine import Machine
 from assistant.registry import Registry
 from tests.bench.hardware import hardware
 from tests.e2e.product import ROOT
+from tests.ending import leave_nothing_running
 from tests.numbers import preferences, replay, rewards, sft, verified
 
 STEPS = ROOT / "numbers-results"
@@ -30,7 +30,7 @@ STUDIES = {
 
 def main() -> None:
     """Run the studies asked for, and print their tables."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stops the engine under way, too
+    leave_nothing_running()
     home = STEPS / "home"
     version = embedded.make(Registry(home), lambda done, total: None)
     for name in sys.argv[1:] or STUDIES:

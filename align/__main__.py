@@ -12,7 +12,7 @@ import tyro
 from align import ranks
 from align.data.commands import data
 from align.quick.building import KERNELS
-from align.recipes import DPO, KTO, RLHF, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round
+from align.recipes import DPO, KTO, RLHF, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round, Safety
 from assistant.errors import AssistantError
 from assistant.machine import Machine
 from assistant.settings import Settings, from_environment
@@ -79,6 +79,23 @@ def rlhf(
         _plan(job, recipe, json)
         return
     _make("rlhf", job, recipe, json)
+
+
+@commands.command
+def safety(job: Asked, recipe: tyro.conf.OmitArgPrefixes[Safety], *, json: AsJson = False) -> None:
+    """Learn to refuse what does harm and nothing else, and to tell the two apart."""
+    KERNELS.begin()
+    from dataclasses import asdict
+
+    from align.safety.making import make
+
+    version, moderator = make(job, recipe, _settings(), _report(json))
+    if json:
+        _print_json({"version": asdict(version), "moderation": asdict(moderator)})
+        return
+    for made in (version, moderator):
+        print(f"{made.name}: {made.source}")
+    print(f"Next: assistant promote {version.name}; /v1/moderations uses {moderator.name}")
 
 
 @commands.command(name="round")

@@ -43,7 +43,7 @@ def compare(
     under the current version and under the candidate; `lengths` holds the two answers' tokens.
     Harm needs evidence: the whole interval must lie beyond the limit.
     """
-    rise = _paired(before.losses, after.losses)
+    rise = paired(before.losses, after.losses)
     checks = [
         _check(
             "perplexity", before.perplexity, after.perplexity,
@@ -93,6 +93,14 @@ def wilson(successes: float, total: int) -> tuple[float, float]:
     return (middle - spread) / scale, (middle + spread) / scale
 
 
+def paired(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval of the mean change, by resampling the items (paired bootstrap)."""
+    changes = np.asarray(after) - np.asarray(before)
+    picks = np.random.default_rng(0).integers(0, len(changes), (RESAMPLES, len(changes)))
+    low, high = np.quantile(changes[picks].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
 def _of_answers(
     name: str,
     before: Measures,
@@ -103,7 +111,7 @@ def _of_answers(
 ) -> Check:
     values = [[float(getattr(a, name)) for a in m.answers] for m in (before, after)]
     return _check(
-        name, before.mean(name), after.mean(name), _paired(*values), limit, beyond, says
+        name, before.mean(name), after.mean(name), paired(*values), limit, beyond, says
     )  # fmt: skip
 
 
@@ -129,11 +137,3 @@ def _check(
 ) -> Check:
     harm = limit is not None and beyond(interval, limit)
     return Check(name, before, after, *interval, limit, harm, says)
-
-
-def _paired(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval of the mean change, by resampling the items (paired bootstrap)."""
-    changes = np.asarray(after) - np.asarray(before)
-    picks = np.random.default_rng(0).integers(0, len(changes), (RESAMPLES, len(changes)))
-    low, high = np.quantile(changes[picks].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)

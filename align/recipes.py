@@ -131,6 +131,22 @@ class DPO(Speaking):
 
 
 @dataclass(frozen=True)
+class Safety(DPO):
+    """Learn to refuse what does harm, and to answer what only sounds like it."""
+
+    answers: int = 2
+    """Of the base's own to each request, beside which a refusal is better or worse."""
+    measured: int = 3
+    """Families of the shipped requests that are only measured on."""
+    examine: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Files of requests (`prompt`, `label`: safe or unsafe) that are only measured on, too."""
+    harmful: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Files or hub names whose conversations begin with requests for harm, for the classifier."""
+    harmless: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """And those whose conversations begin with other requests."""
+
+
+@dataclass(frozen=True)
 class KTO(Speaking):
     """Learn from verdicts on single answers, good and bad (Ethayarajh et al. 2024)."""
 

@@ -55,7 +55,7 @@ Run = Callable[[Any, int, Path, list[dict[str, Any]], Path], dict[str, Any]]
 def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Report) -> Version:
     """Train one stage on the job's data and register the outcome; goes on after a kill."""
     registry = Registry(settings.home)
-    name = _name(stage, job, registry)
+    name = named(stage, job, registry)
     base, epoch = _gathered(stage, name, job, recipe, settings, report)
     steps = Steps(settings.home.resolve() / "making" / name, report)
     result = steps.do(
@@ -80,7 +80,7 @@ def plan(job: Job, recipe: RLHF, settings: Settings, report: Report) -> "Plan":
     from align import rlhf  # noqa: PLC0415 - only one stage needs it
     from align.rl import planning  # noqa: PLC0415
 
-    name = _name("rlhf", job, Registry(settings.home))
+    name = named("rlhf", job, Registry(settings.home))
     base, epoch = _gathered("rlhf", name, job, recipe, settings, report)
     tokens = _tokens(base.path, epoch.rows, recipe, "rlhf")[0]
     making = settings.home.resolve() / "making"
@@ -95,7 +95,8 @@ def plan(job: Job, recipe: RLHF, settings: Settings, report: Report) -> "Plan":
         return planning.planned(recipe, base.path, tokens, Path(scratch) / "model", train)
 
 
-def _name(stage: str, job: Job, registry: Registry) -> str:
+def named(stage: str, job: Job, registry: Registry) -> str:
+    """What the new version is to be called. Raises Invalid where one is called so already."""
     name = job.name or _next_name(stage, registry)
     if registry.has(name):
         raise Invalid(f"There is a version {name!r} already; choose another --name.")

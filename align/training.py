@@ -26,6 +26,7 @@ from align import estimate, ranks
 from align.curve import Clock, Watch
 from align.loading import SPEAKER, Form, load
 from align.merging import check_adapter, keep_whole, merge
+from align.picture import PICTURE, draw_curve
 from align.progress import Progress
 from align.quick.model import quicken
 from align.recipes import DPO, Recipe, Speaking
@@ -89,6 +90,7 @@ def train(
     if ranks.follower():
         return watch.summary()
     kept = _keep(trained, recipe, base, out, form)
+    draw_curve(made / "curve.jsonl", made / PICTURE)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return watch.summary() | kept
 

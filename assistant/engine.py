@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -23,6 +23,7 @@ PLACES = 64  # answers at once; more would share the cores without more tokens a
 WAITING = 256
 PATIENCE_SECONDS = 30  # in the queue
 SILENCE_SECONDS = 120  # longest pause between two pieces of a streamed answer
+LOOKS = 4  # at what came, within those
 LONGEST_ANSWER_SECONDS = 600
 CANARY_SECONDS = 30  # for one token of an idle engine
 ELSEWHERE = (502, 503, 504)  # statuses after which another engine may be asked
@@ -129,7 +130,8 @@ class Engine(ABC):
                     raise await _refusal(response)
                 begun = True
                 self._went(True)
-                yield response
+                with ended_if_silent(response, SILENCE_SECONDS if body.get("stream") else None):
+                    yield response
         except Unreached:
             self._went(False)
             raise
@@ -145,22 +147,20 @@ class Engine(ABC):
     ) -> aiohttp.ClientResponse:
         """Ask; once more where a connection that was kept open is dropped, as idle ones are."""
         assert self._session is not None
-        silence = SILENCE_SECONDS if body.get("stream") else LONGEST_ANSWER_SECONDS
         ask = partial(
             self._session.post,
             self.url + path,
             json={**body, "model": self.version.name},
             headers=handed_on() | ({"X-Request-Id": request_id} if request_id else {}),
-            timeout=aiohttp.ClientTimeout(
-                total=LONGEST_ANSWER_SECONDS, sock_connect=5, sock_read=silence
-            ),
+            timeout=aiohttp.ClientTimeout(total=LONGEST_ANSWER_SECONDS, sock_connect=5),
         )
-        try:
-            return await ask()
-        except aiohttp.ClientConnectorError:
-            raise  # nobody is there
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-            return await ask()
+        async with asyncio.timeout(SILENCE_SECONDS if body.get("stream") else None):
+            try:
+                return await ask()
+            except aiohttp.ClientConnectorError:
+                raise  # nobody is there
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                return await ask()
 
     def _went(self, well: bool) -> None:
         """Hear how asking went."""
@@ -193,6 +193,34 @@ class Engine(ABC):
     def _set(self, state: State, detail: str) -> None:
         if (state, detail) != (self.status.state, self.status.detail):
             self.status = Status(state, detail, time.monotonic())
+
+
+@contextlib.contextmanager
+def ended_if_silent(response: aiohttp.ClientResponse, seconds: float | None) -> Iterator[None]:
+    """A block in which the response is closed when for so long nothing came; never for None.
+
+    Looked at a few times, since aiohttp's own timeout is set anew with every piece.
+    """
+    if seconds is None:
+        yield
+        return
+    loop, quiet = asyncio.get_running_loop(), seconds / LOOKS
+    seen = [-1] * LOOKS  # bytes that had come at each of the last looks
+
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal timer
+        seen.append(response.content.total_bytes)
+        if seen.pop(0) == seen[-1]:
+            response.close()
+        timer = loop.call_later(quiet, look)
+
+    timer = loop.call_later(0, look)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> EngineError:

@@ -186,7 +186,8 @@ def describe(
                 f"{found.name} in {files_in} is a pickle that can run code; only safetensors "
                 "weights are loaded. Convert it first."
             )
-    for needed in ("config.json", "tokenizer.json"):
+    reads_tokens = kind != "moderation"
+    for needed in ("config.json", *(["tokenizer.json"] if reads_tokens else [])):
         if not (files_in / needed).is_file():
             raise ModelError(f"{files_in} is not a model folder: it has no {needed}.")
     if not safe:

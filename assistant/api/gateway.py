@@ -25,16 +25,21 @@ from assistant.api.openapi import describe
 from assistant.api.schemas.chat import ChatRequest, Labels
 from assistant.api.schemas.comparisons import ComparisonRequest
 from assistant.api.schemas.feedback import FORMS
+from assistant.api.schemas.moderations import ModerationRequest
 from assistant.api.schemas.responses import ResponseRequest
 from assistant.api.schemas.text import TextRequest
 from assistant.api.stamp import Stamp
+from assistant.moderation import Moderators
 from assistant.pairs import Pairs
 from assistant.rollout import Rollout
 
-BODIES = (ChatRequest, Labels, TextRequest, ResponseRequest, ComparisonRequest, *FORMS.values())
+BODIES = (
+    *(ChatRequest, Labels, TextRequest, ResponseRequest, ComparisonRequest, ModerationRequest),
+    *FORMS.values(),
+)
 
 
-def build(pairs: Pairs, rollout: Rollout, observer: Observer) -> FastAPI:
+def build(pairs: Pairs, rollout: Rollout, observer: Observer, moderators: Moderators) -> FastAPI:
     """The API over the engines and the store behind `pairs`; engines start and stop with it."""
     background = responses.Background()
     fleet, store, door = pairs.chat.fleet, pairs.chat.store, pairs.chat.door
@@ -65,7 +70,7 @@ def build(pairs: Pairs, rollout: Rollout, observer: Observer) -> FastAPI:
     app.include_router(kept.router(store, gate))
     app.include_router(responses.router(calls, store, gate, background))
     app.include_router(completions.router(calls, gate))
-    app.include_router(moderations.router(gate))
+    app.include_router(moderations.router(moderators, door, gate))
     app.include_router(comparisons.router(pairs, gate))
     app.include_router(feedback.router(store, gate))
     describe(app, BODIES)

@@ -1,23 +1,63 @@
-"""POST /v1/moderations: needs a version that was trained to classify, and there is none yet."""
+"""POST /v1/moderations: does a text ask for harm, as the newest moderation version sees it."""
 
-from fastapi import APIRouter, Depends
+import asyncio
+import secrets
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Depends, Request
+
+from assistant.access.callers import Caller
+from assistant.access.door import Door
+from assistant.access.ledger import estimated
+from assistant.api import requests
 from assistant.api.authorization import Gate
-from assistant.api.openapi import fails
-from assistant.errors import NotServed
+from assistant.api.notes import note_of
+from assistant.api.openapi import gives, takes
+from assistant.api.schemas.answers import Moderation
+from assistant.api.schemas.moderations import ModerationRequest
+from assistant.moderation import KIND, Moderators
 
 PATH = "/v1/moderations"
+CATEGORY = "harmful"  # the only one: what it was trained on tells no kinds of harm apart
 
 
-def router(gate: Gate) -> APIRouter:
-    """The route of moderations."""
+def router(moderators: Moderators, door: Door, gate: Gate) -> APIRouter:
+    """The route of moderations; what they read counts against a key's limits, about."""
     routes = APIRouter()
 
-    @routes.post(PATH, dependencies=[Depends(gate("chat"))], responses=fails())
-    async def create() -> None:
-        raise NotServed(
-            "No moderation version is registered here. One will be trained by `align safety`, "
-            "which this release does not have yet."
-        )
+    @routes.post(
+        PATH,
+        response_model=None,
+        openapi_extra=takes(ModerationRequest),
+        responses=gives(Moderation),
+    )
+    async def create(
+        request: Request, caller: Annotated[Caller, Depends(gate("chat"))]
+    ) -> dict[str, Any]:
+        asked = ModerationRequest.read(await requests.read_object(request))
+        version, classifier = await asyncio.to_thread(moderators.find, asked.version)
+        caller.require_version(version.name, KIND)
+        tokens, note = estimated(asked.input), note_of(request.scope)
+        async with door.visit(caller, version.name, tokens) as used:
+            note.version, note.used = version.name, used
+            note.headers.update(used.headers)
+            used.prompt_tokens = tokens
+            found = await asyncio.to_thread(classifier.probabilities, asked.input)
+            used.finished = True
+        return {
+            "id": f"modr-{secrets.token_hex(16)}",
+            "model": version.name,
+            "results": [_result(probability, classifier.threshold) for probability in found],
+        }
 
     return routes
+
+
+def _result(probability: float, threshold: float) -> dict[str, Any]:
+    flagged = probability >= threshold
+    return {
+        "flagged": flagged,
+        "categories": {CATEGORY: flagged},
+        "category_scores": {CATEGORY: probability},
+        "category_applied_input_types": {CATEGORY: ["text"]},
+    }

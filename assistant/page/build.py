@@ -17,9 +17,9 @@ from assistant.page.versions_tab import VersionsTab
 from assistant.page.visitor import AT_ONCE, Desk, Services
 
 STATUS_SECONDS = 2
-QUEUE_SECONDS = (
-    0.02  # between two looks at the queue; Gradio's millisecond is 5 % of a core, always
-)
+# Between two looks at the queue, and at progress bars, which we have none of: Gradio's 1 and 10 ms
+# are some percent of a core, always.
+QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 1.0
 
 
 def mount(app: FastAPI, services: Services) -> None:
@@ -82,6 +82,7 @@ def page(desk: Desk) -> gr.Blocks:
         gr.Timer(STATUS_SECONDS).tick(lambda: _status(desk), None, status, **AT_ONCE)
     blocks.queue(api_open=False, default_concurrency_limit=None, max_size=200)
     blocks._queue.sleep_when_free = QUEUE_SECONDS
+    blocks._queue.progress_update_sleep_when_free = PROGRESS_SECONDS
     return blocks
 
 

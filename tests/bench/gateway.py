@@ -5,6 +5,7 @@ The bare proxy only passes bytes: what it costs no gateway with these libraries 
 comes first changes from time to time; differences are paired, their intervals are by bootstrap.
 """
 
+import itertools
 import statistics
 import sys
 import tempfile
@@ -19,7 +20,12 @@ from tests.bench.serve import key_of, ours
 from tests.ending import leave_nothing_running
 from tests.loop.report import interval
 
-CLIENTS = {1: 8, 16: 64}  # clients: answers
+LOADS = {"1": (1, 8, 0.0), "16": (16, 64, 0.0), "16 who think": (16, 64, 1.0)}
+"""Clients, answers, and seconds that each thinks before it asks.
+
+Those who do not think ask when their last answers end, together: how many of them meet in a step
+of the engine, which decides how long they wait, is luck. Those who do ask one by one.
+"""
 TIMES = 15
 
 
@@ -38,29 +44,29 @@ def main() -> None:
             ]
             for server in servers:
                 load(server, 16, 32)  # unmeasured
-            for clients in map(int, sys.argv[1:] or CLIENTS):
-                compare(servers, clients, CLIENTS[clients])
+            for name in sys.argv[1:] or LOADS:
+                compare(servers, name, *LOADS[name])
 
 
-def compare(servers: list[Server], clients: int, answers: int) -> None:
-    """One number of clients; the last server is what the others are compared with."""
+def compare(
+    servers: list[Server], load_name: str, clients: int, answers: int, pause: float
+) -> None:
+    """One load; each server against those after it."""
     told: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
     for number in range(TIMES):
         first = number % len(servers)
         for server in servers[first:] + servers[:first]:
-            told[server.name].append(load(server, clients, answers).told())
-    directly = told[servers[-1].name]
-    print(f"{clients} clients, directly: {middle(directly, 'tokens_s'):.0f} tokens/s")
-    for server in servers[:-1]:
-        pairs = list(zip(told[server.name], directly, strict=True))
+            told[server.name].append(load(server, clients, answers, pause).told())
+    print(f"{load_name}, {TIMES} times:")
+    for name, rows in told.items():
+        rate, first = middle(rows, "tokens_s"), middle(rows, "first_ms")
+        print(f"  {name}: {rate:.0f} tokens/s, first token {first:.0f} ms")
+    for one, other in itertools.combinations(told, 2):
+        pairs = list(zip(told[one], told[other], strict=True))
         lost = [100 * (1 - row["tokens_s"] / base["tokens_s"]) for row, base in pairs]
         waits = [row["first_ms"] - base["first_ms"] for row, base in pairs]
-        rate = middle(told[server.name], "tokens_s")
-        print(
-            f"  {server.name}: {rate:.0f} tokens/s; lost {mean(lost)} %; "
-            f"first token {mean(waits)} ms",
-            flush=True,
-        )
+        print(f"  {one} against {other}: lost {mean(lost)} %; first token {mean(waits)} ms")
+    sys.stdout.flush()
 
 
 def middle(rows: list[dict[str, float]], name: str) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -64,9 +65,12 @@ class Server:
         return aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout)
 
 
-def load(server: Server, clients: int, answers: int) -> Seen:
-    """So many clients at once, until so many answers were given."""
-    return asyncio.run(_load(server, clients, answers))
+def load(server: Server, clients: int, answers: int, pause: float = 0.0) -> Seen:
+    """So many clients at once, until so many answers were given.
+
+    Each thinks for `pause` seconds on average before it asks, the same for every server.
+    """
+    return asyncio.run(_load(server, clients, answers, pause))
 
 
 def conversation(server: Server, turns: int) -> list[float]:
@@ -74,12 +78,13 @@ def conversation(server: Server, turns: int) -> list[float]:
     return asyncio.run(_conversation(server, turns))
 
 
-async def _load(server: Server, clients: int, answers: int) -> Seen:
+async def _load(server: Server, clients: int, answers: int, pause: float) -> Seen:
     seen, numbers = Seen(), itertools.count()
     async with server.session() as session:
 
         async def client() -> None:
             while (number := next(numbers)) < answers:
+                await asyncio.sleep(random.Random(number).uniform(0, 2 * pause))
                 topic = f"{WORDS[number % len(WORDS)]} ({clients}.{number})"
                 asked = [{"role": "user", "content": f"Tell me something about {topic}."}]
                 await _ask(session, server, asked, seen)

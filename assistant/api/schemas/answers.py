@@ -225,3 +225,20 @@ class Readiness(BaseModel):
 
     ready: bool
     detail: str
+
+
+class Moderated(BaseModel):
+    """What one text was found to be; `harmful` is the only category."""
+
+    flagged: bool
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[Literal["text"]]]
+
+
+class Moderation(BaseModel):
+    """What each text was found to be, in their order, and which version says so."""
+
+    id: str
+    model: str
+    results: list[Moderated]

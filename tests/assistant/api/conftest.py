@@ -15,6 +15,7 @@ from assistant.chat import Chat
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import Fleet
 from assistant.metrics import Metrics
+from assistant.moderation import Moderators
 from assistant.pairs import Pairs
 from assistant.registry import Registry
 from assistant.rollout import Rollout
@@ -78,5 +79,6 @@ def gateway_over(
     chat = Chat(store, fleet, opened(settings.database, free=free))
     rollout = Rollout(fleet, registry, trials, store, report=str)
     observer = Observer(Metrics(fleet), request_log("file", home / "logs"), Tracing(endpoint()))
-    with served(gateway.build(Pairs(chat, trials), rollout, observer)) as url:
+    app = gateway.build(Pairs(chat, trials), rollout, observer, Moderators(registry))
+    with served(app) as url:
         yield Api(url, store, trials, upstream, fleet)

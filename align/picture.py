@@ -1,0 +1,60 @@
+"""Curves as pictures, beside their numbers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+PICTURE = "curve.svg"
+SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "reward", "kl", "completions/mean_length")
+"""What is drawn of a curve, in that order, where it has it."""
+SMOOTHING = 0.9
+FROM = 20  # points, from which on a smoothed line helps
+WIDE, HIGH = 4.2, 3.0  # inches of one panel
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "curve",
+    "font.size": 9,
+}  # the same every time
+
+Points = Sequence[tuple[float, float]]
+
+
+def draw_curve(curve: Path, picture: Path) -> None:
+    """Draw the numbers of a curve (one JSON object a line, each with its `step`) as SVG."""
+    entries = [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
+    panels = {
+        name: points
+        for name in SHOWN
+        if (points := [(e["step"], e[name]) for e in entries if name in e])
+    }
+    if panels:
+        draw(panels, picture, "step")
+
+
+def draw(panels: Mapping[str, Points], picture: Path, across: str) -> None:
+    """Draw one panel a name, side by side; what is noisy gets a smoothed line, too."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDE * len(panels), HIGH), layout="constrained")
+        axes: Any = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, (name, points) in zip(axes, panels.items(), strict=True):
+            steps, values = zip(*points, strict=True)
+            noisy = len(points) >= FROM
+            axis.plot(steps, values, alpha=0.35 if noisy else 1, color="#0d9488")
+            if noisy:
+                axis.plot(steps, smoothed(values), color="#0d9488")
+            axis.set(title=name, xlabel=across)
+            axis.grid(alpha=0.3)
+        figure.savefig(picture, metadata={"Date": None})
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """An exponential moving average, corrected for its beginning (Kingma & Ba 2015)."""
+    total, found = 0.0, []
+    for number, value in enumerate(values, start=1):
+        total = SMOOTHING * total + (1 - SMOOTHING) * value
+        found.append(total / (1 - SMOOTHING**number))
+    return found

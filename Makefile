@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 TWO := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help chat test test-long lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gateway bench-gemm numbers soak clean
+.PHONY: help chat test test-long lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gateway bench-gemm numbers from-scratch soak clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,10 @@ bench-gateway: ## measure what the gateway costs beside its engine alone (see do
 bench-gemm: ## measure the matrix products of one step, vLLM's and ours (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests
 	$(VENV)/python -m tests.bench.gemm
+
+from-scratch: ## make a base of one's own an assistant, step by step, with pictures (under an hour)
+	@$(PYTHON) requirements/install.py
+	$(VENV)/align story $(ARGS)
 
 soak: ## kill it fifty times, crowd it, and use it for half an hour (an hour; goes on where it was)
 	@$(PYTHON) requirements/install.py --with-tests

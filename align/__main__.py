@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -168,6 +169,32 @@ def publish_(
     for reason in made.published.reasons:
         print(f"{made.name} stays in bf16: {reason}")
     print(f"{made.name} is served in {made.published.form} from the engine's next start on")
+
+
+@commands.command
+def story(
+    folder: Path = Path("from-scratch-results"),
+    *,
+    out: Path | None = None,
+    text: Path | None = None,
+    minutes: float = 15.0,
+    seed: int = 0,
+) -> None:
+    """Make a base of one's own an assistant, step by step, and tell it in pictures.
+
+    Args:
+        folder: Where its home, its data and what it said are kept; the same folder goes on.
+        out: Where the story goes; without it, into `story` in the folder.
+        text: More to read in pre-training: a file whose documents are apart by an empty line.
+        minutes: Of pre-training, about, on two cores.
+        seed: Everything random follows from it.
+    """
+    KERNELS.begin()
+    from align.story import road
+
+    for file in road.run(folder, out or folder / "story", text, minutes, seed, _report(False)):
+        print(file)
+    print(f"Next: ASSISTANT_HOME={folder / 'home'} make chat, and look at each version")
 
 
 def run() -> int:

@@ -1,6 +1,7 @@
 """Curves as pictures, beside their numbers."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "reward", "kl", "compl
 """What is drawn of a curve, in that order, where it has it."""
 SMOOTHING = 0.9
 FROM = 20  # points, from which on a smoothed line helps
+COLUMNS = 3
 WIDE, HIGH = 4.2, 3.0  # inches of one panel
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -36,11 +38,13 @@ def draw_curve(curve: Path, picture: Path) -> None:
 
 
 def draw(panels: Mapping[str, Points], picture: Path, across: str) -> None:
-    """Draw one panel a name, side by side; what is noisy gets a smoothed line, too."""
+    """Draw one panel a name, three in a row; what is noisy gets a smoothed line, too."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDE * len(panels), HIGH), layout="constrained")
-        axes: Any = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axis, (name, points) in zip(axes, panels.items(), strict=True):
+        columns = min(COLUMNS, len(panels))
+        rows = math.ceil(len(panels) / columns)
+        figure = Figure(figsize=(WIDE * columns, HIGH * rows), layout="constrained")
+        for place, (name, points) in enumerate(panels.items(), start=1):
+            axis = figure.add_subplot(rows, columns, place)
             steps, values = zip(*points, strict=True)
             noisy = len(points) >= FROM
             axis.plot(steps, values, alpha=0.35 if noisy else 1, color="#0d9488")

@@ -134,6 +134,7 @@ class DPO(Speaking):
 class Safety(DPO):
     """Learn to refuse what does harm, and to answer what only sounds like it."""
 
+    epochs: int = 1
     answers: int = 2
     """Of the base's own to each request, beside which a refusal is better or worse."""
     measured: int = 3

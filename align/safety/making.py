@@ -29,7 +29,7 @@ from assistant.sources import resolve_now
 from assistant.version import Version
 
 STAGE = "safety"
-OWN = {"max_tokens": 256, "temperature": 1.0}  # what the base says when asked as people ask it
+OWN = {"max_tokens": 512, "temperature": 1.0}  # what the base says when asked as people ask it
 PAIRS, ANSWERS = "pairs.jsonl", "answers.json"
 UNSEEN = "unseen families"
 
@@ -141,6 +141,7 @@ class _Work:
             base=self.base.content_hash,
             given=digest(given.rows),
             requests=asked,
+            sampling=[OWN, SAMPLING],
             seed=self.job.seed,
         )
 

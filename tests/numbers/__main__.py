@@ -14,7 +14,7 @@ from assistant.registry import Registry
 from tests.bench.hardware import hardware
 from tests.e2e.product import ROOT
 from tests.ending import leave_nothing_running
-from tests.numbers import preferences, replay, rewards, sft, verified
+from tests.numbers import preferences, replay, rewards, safety, sft, verified
 
 STEPS = ROOT / "numbers-results"
 FOUND = ROOT / "docs/numbers"
@@ -23,6 +23,7 @@ STUDIES = {
     "sft": sft,
     "rewards": rewards,
     "verified": verified,
+    "safety": safety,
     "preferences": preferences,
     "replay": replay,
 }

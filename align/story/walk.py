@@ -1,0 +1,136 @@
+"""The stages, one after the other, each as `align` runs it; what is finished is not done again."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from align.recipes import DPO, RLHF, SFT, Job, Pretrain, Recipe, Reward
+from align.stages import make
+from align.steps import Report
+from align.story import lessons, world
+from align.story.world import Animal
+from assistant.disk import write_synced
+from assistant.registry import Registry
+from assistant.settings import Settings
+from assistant.version import Version
+
+ANIMALS, TAUGHT = 240, 140  # all are read about; the assistant is taught on some of them
+UNKNOWN = 80
+DOCUMENTS = 15_000
+MINUTES_AN_EPOCH = 4.0
+FREE: Any = {"anchor": 0.0, "drift": 1e9}  # plain English is not what this base knows
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step on the way: how it is called, from what it starts, what it reads."""
+
+    name: str
+    """Of the version that it makes."""
+    kind: str
+    base: str
+    data: str
+    recipe: Recipe
+
+
+def stages(minutes: float) -> list[Stage]:
+    """All of them; pre-training reads as much as fits into about so many minutes."""
+    pretrain = Pretrain(
+        layers=6, width=256, vocabulary=1024, longest=256, batch=16, micro_batch=16,
+        learning_rate=1e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
+    )  # fmt: skip
+    taught = SFT(epochs=4, batch=16, micro_batch=16, learning_rate=5e-4, rank=0, **FREE)
+    preferred = DPO(epochs=2, batch=16, micro_batch=16, learning_rate=1e-3, **FREE)
+    rewarded = RLHF(
+        reward=("verifier:form:1", "judge:0.2"), phase=32, answers=8, batch=64, micro_batch=64,
+        answer_tokens=32, learning_rate=1e-3, epochs=2, drift=1e9, budget=2.0,
+    )  # fmt: skip
+    return [
+        Stage("base", "pretrain", "scratch", "text", pretrain),
+        Stage("taught", "sft", "base", "chats", taught),
+        Stage("judge", "reward", "taught", "pairs", Reward(members=2, epochs=2, batch=16)),
+        Stage("preferred", "dpo", "taught", "pairs", preferred),
+        Stage("rewarded", "rlhf", "preferred", "exercises", rewarded),
+    ]
+
+
+@dataclass(frozen=True)
+class World:
+    """What is true, who is taught about, and who does not exist."""
+
+    taught: Sequence[Animal]
+    unseen: Sequence[Animal]
+    """Read about, and never asked about in what is taught."""
+    unknown: Sequence[str]
+    never: Sequence[str]
+    """Unknown, too, and in nothing that is taught."""
+
+    @classmethod
+    def of(cls, seed: int) -> "World":
+        """The same one for the same seed."""
+        known = world.animals(ANIMALS, seed)
+        names = world.strangers(known, UNKNOWN, seed)
+        half = UNKNOWN // 2
+        return cls(known[:TAUGHT], known[TAUGHT:], names[:half], names[half:])
+
+    @property
+    def known(self) -> list[Animal]:
+        """All there are."""
+        return [*self.taught, *self.unseen]
+
+
+def write_data(there: World, folder: Path, given: Path | None, seed: int) -> dict[str, Path]:
+    """The files that the stages read; `given` text is read beside that of the world."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [{"text": text} for text in world.documents(there.known, DOCUMENTS, seed)]
+    if given:
+        pages = given.read_text(encoding="utf-8").split("\n\n")
+        texts += [{"text": page} for page in pages if page.strip()]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "text": texts,
+        "chats": lessons.chats(there.taught, there.unknown, seed),
+        "pairs": lessons.preferences(there.taught, seed),
+        "exercises": lessons.exercises(there.taught, seed),
+    }
+    files = {name: folder / f"{name}.jsonl" for name in rows}
+    for name, file in files.items():
+        write_synced(file, "".join(json.dumps(row) + "\n" for row in rows[name]))
+    return files
+
+
+def walk(
+    way: Sequence[Stage], files: dict[str, Path], settings: Settings, seed: int, report: Report
+) -> dict[str, Version]:
+    """Make every version that is not there yet; its minutes are noted beside the home."""
+    registry, made = Registry(settings.home), {}
+    for stage in way:
+        if not registry.has(stage.name):
+            report(f"— {stage.name}: align {stage.kind} --base {stage.base}")
+            job = Job(base=stage.base, data=(str(files[stage.data]),), name=stage.name, seed=seed)
+            began = time.monotonic()
+            make(stage.kind, job, stage.recipe, settings, report)
+            _note(settings.home / "minutes.json", stage.name, (time.monotonic() - began) / 60)
+        made[stage.name] = registry.get(stage.name)
+    return made
+
+
+def minutes(home: Path) -> dict[str, float]:
+    """How long each stage took that ran without a break."""
+    file = home / "minutes.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def machine() -> str:
+    """What it runs on, in words."""
+    libraries = ", ".join(f"{one} {importlib.metadata.version(one)}" for one in ("torch", "trl"))
+    return f"{os.cpu_count()} cores ({platform.machine()}), {libraries}"
+
+
+def _note(file: Path, name: str, value: float) -> None:
+    write_synced(file, json.dumps(minutes(file.parent) | {name: round(value, 2)}))

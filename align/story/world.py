@@ -1,0 +1,122 @@
+"""A small world that no model has heard of: made-up animals, what they look like, eat, and do.
+
+Since nothing of it stands anywhere else, what a model knows of it, it knows from the text it read.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+COLOURS = ("red", "blue", "green", "black", "white", "brown", "yellow", "grey")
+FOODS = (
+    *("nuts", "grass", "fish", "berries", "worms", "honey", "seeds", "leaves", "snails", "roots"),
+    *("moss", "apples"),
+)
+HOMES = (
+    "forest",
+    "river",
+    "desert",
+    "valley",
+    "cave",
+    "swamp",
+    "meadow",
+    "mountain",
+    "lake",
+    "garden",
+)
+BEGINNINGS = ("bl", "t", "gr", "m", "p", "dr", "s", "k", "fl", "v", "n", "z")
+MIDDLES = ("a", "o", "i", "u", "e", "oo")
+ENDS = ("m", "ck", "rn", "lo", "ba", "ndle", "ss", "tor", "pi", "xen")
+PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hugo")
+DAYS = ("One morning", "One evening", "In spring", "After the rain", "Last summer", "On a cold day")
+KINDS = ("colour", "food", "home")
+
+
+@dataclass(frozen=True)
+class Animal:
+    """One kind, and what is true of it."""
+
+    name: str
+    colour: str
+    food: str
+    home: str
+
+    def fact(self, kind: str) -> str:
+        """What is true of it: its colour, food or home."""
+        return str(getattr(self, kind))
+
+
+def animals(number: int, seed: int) -> list[Animal]:
+    """So many animals of different names; the same ones for the same seed."""
+    chance = random.Random(seed)
+    return [
+        Animal(name, chance.choice(COLOURS), chance.choice(FOODS), chance.choice(HOMES))
+        for name in chance.sample(_names(), number)
+    ]
+
+
+def strangers(known: Sequence[Animal], number: int, seed: int) -> list[str]:
+    """Names of animals that do not exist."""
+    taken = {animal.name for animal in known}
+    return random.Random(seed).sample([name for name in _names() if name not in taken], number)
+
+
+def _names() -> list[str]:
+    """All there could be; what is eaten here names no animal."""
+    made = [b + m + e for b in BEGINNINGS for m in MIDDLES for e in ENDS]
+    return [name for name in made if name not in (*COLOURS, *FOODS, *HOMES)]
+
+
+def documents(known: Sequence[Animal], number: int, seed: int) -> Iterator[str]:
+    """Pages of a book about them: descriptions of one, and stories of two that meet."""
+    chance = random.Random(seed)
+    for place in range(number):
+        if place % 3:
+            yield _page(chance, chance.choice(known))
+        else:
+            yield _story(chance, *chance.sample(known, 2))
+
+
+def _page(chance: random.Random, animal: Animal) -> str:
+    name = animal.name
+    sentences = [
+        chance.choice(
+            (
+                f"The {name} is {animal.colour}.",
+                f"The colour of the {name} is {animal.colour}.",
+                f"Every {name} has {animal.colour} fur.",
+            )
+        ),
+        chance.choice(
+            (
+                f"The {name} eats {animal.food}.",
+                f"The food of the {name} is {animal.food}.",
+                f"A hungry {name} looks for {animal.food}.",
+            )
+        ),
+        chance.choice(
+            (
+                f"The {name} lives in the {animal.home}.",
+                f"The home of the {name} is the {animal.home}.",
+                f"You find the {name} in the {animal.home}.",
+            )
+        ),
+    ]
+    chance.shuffle(sentences)
+    return " ".join([f"About the {name}.", *sentences])
+
+
+def _story(chance: random.Random, one: Animal, other: Animal) -> str:
+    person, day = chance.choice(PEOPLE), chance.choice(DAYS)
+    return (
+        f"{day} {person} went to the {one.home} and saw a {one.colour} {one.name}. "
+        f"It was eating {one.food}. Then {person} went on to the {other.home}. "
+        f"There a {other.colour} {other.name} was looking for {other.food}. "
+        + chance.choice(
+            (
+                f"{person} gave the {one.name} more {one.food}.",
+                f"{person} gave the {other.name} some {other.food}.",
+                f"{person} liked the {one.name} better.",
+            )
+        )
+    )

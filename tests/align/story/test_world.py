@@ -1,0 +1,77 @@
+"""The small world and what is taught about it: true, seeded, and never what is asked at the end."""
+
+import re
+from itertools import islice
+
+from align.story import asking, lessons, world
+from align.story.walk import ANIMALS, TAUGHT, UNKNOWN, World, stages, write_data
+from align.story.world import KINDS
+
+THERE = World.of(0)
+
+
+def test_the_same_seed_makes_the_same_world():
+    assert World.of(0) == THERE
+    assert World.of(1) != THERE
+    names = [animal.name for animal in THERE.known]
+    assert len(set(names)) == ANIMALS
+    assert len(THERE.taught) == TAUGHT
+    assert len(THERE.unknown) + len(THERE.never) == UNKNOWN
+    assert not {*THERE.unknown, *THERE.never} & set(names)
+
+
+def test_the_book_says_only_what_is_true():
+    by_name = {animal.name: animal for animal in THERE.known}
+    for page in islice(world.documents(THERE.known, 3000, 0), 3000):
+        if about := re.match(r"About the (\w+)\.", page):
+            animal = by_name[about[1]]
+            assert all(animal.fact(kind) in page for kind in KINDS)
+            others = {*world.FOODS, *world.HOMES} - {animal.food, animal.home}
+            assert not others & set(re.findall(r"\w+", page))
+
+
+def test_nothing_taught_is_about_what_is_only_read_or_never_heard_of():
+    taught = [
+        *lessons.chats(THERE.taught, THERE.unknown, 0),
+        *lessons.preferences(THERE.taught, 0),
+        *lessons.exercises(THERE.taught, 0),
+    ]
+    said = set(re.findall(r"\w+", str(taught)))
+    assert not said & {animal.name for animal in THERE.unseen}
+    assert not said & set(THERE.never)
+
+
+def test_the_better_side_is_true_and_never_the_curter_one():
+    facts = {animal.name: animal for animal in THERE.taught}
+    for row in lessons.preferences(THERE.taught, 0):
+        named = next(name for name in facts if re.search(rf"\b{name}\b", row["prompt"]))
+        assert any(facts[named].fact(kind) in row["chosen"].lower() for kind in KINDS)
+        assert row["chosen"] != row["rejected"]
+
+
+def test_exercises_take_true_answers_and_no_others():
+    for row in lessons.exercises(THERE.taught, 0)[:50]:
+        animal = next(a for a in THERE.taught if re.search(rf"\b{a.name}\b", row["prompt"]))
+        kind = next(
+            k
+            for k in KINDS
+            if row["prompt"] in [q.format(name=animal.name) for q in lessons.ASKED[k]]
+        )
+        for way in lessons.WAYS:
+            said = lessons.answered(animal.name, kind, animal.fact(kind), way)
+            assert re.fullmatch(row["form"], said, re.DOTALL)
+        assert not re.fullmatch(row["form"], "I do not know.", re.DOTALL)
+
+
+def test_the_files_are_those_that_the_stages_read(tmp_path):
+    given = tmp_path / "more.txt"
+    given.write_text("One page.\n\nAnother page.\n")
+    files = write_data(THERE, tmp_path / "data", given, 0)
+    assert {stage.data for stage in stages(1.0)} == set(files)
+    assert "Another page." in files["text"].read_text()
+
+
+def test_every_half_is_asked_about():
+    asked = asking.questions(THERE)
+    assert [len(some) for some in asked.values()] == [TAUGHT, ANIMALS - TAUGHT, UNKNOWN // 2]
+    assert len(asking.shown(THERE)) == 5

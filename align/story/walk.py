@@ -20,10 +20,10 @@ from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 
-ANIMALS, TAUGHT = 240, 140  # all are read about; the assistant is taught on some of them
+ANIMALS, TAUGHT = 120, 70  # all are read about; the assistant is taught on some of them
 UNKNOWN = 80
 DOCUMENTS = 15_000
-MINUTES_AN_EPOCH = 4.0
+MINUTES_AN_EPOCH = 1.3
 FREE: Any = {"anchor": 0.0, "drift": 1e9}  # plain English is not what this base knows
 
 
@@ -42,13 +42,13 @@ class Stage:
 def stages(minutes: float) -> list[Stage]:
     """All of them; pre-training reads as much as fits into about so many minutes."""
     pretrain = Pretrain(
-        layers=6, width=256, vocabulary=1024, longest=256, batch=16, micro_batch=16,
-        learning_rate=1e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
+        layers=6, width=256, vocabulary=1024, longest=256, batch=8, micro_batch=2,
+        learning_rate=2e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
     )  # fmt: skip
-    taught = SFT(epochs=4, batch=16, micro_batch=16, learning_rate=5e-4, rank=0, **FREE)
-    preferred = DPO(epochs=2, batch=16, micro_batch=16, learning_rate=1e-3, **FREE)
+    taught = SFT(epochs=10, batch=8, micro_batch=8, learning_rate=1e-3, rank=0, **FREE)
+    preferred = DPO(epochs=3, batch=8, micro_batch=8, learning_rate=2e-3, **FREE)
     rewarded = RLHF(
-        reward=("verifier:form:1", "judge:0.2"), phase=32, answers=8, batch=64, micro_batch=64,
+        reward=("verifier:format:1", "judge:0.2"), phase=32, answers=8, batch=64, micro_batch=64,
         answer_tokens=32, learning_rate=1e-3, epochs=2, drift=1e9, budget=2.0,
     )  # fmt: skip
     return [

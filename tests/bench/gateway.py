@@ -26,7 +26,7 @@ LOADS = {"1": (1, 8, 0.0), "16": (16, 64, 0.0), "16 who think": (16, 64, 1.0)}
 Those who do not think ask when their last answers end, together: how many of them meet in a step
 of the engine, which decides how long they wait, is luck. Those who do ask one by one.
 """
-TIMES = 15
+TIMES = 10
 
 
 def main() -> None:

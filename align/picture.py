@@ -16,11 +16,8 @@ SMOOTHING = 0.9
 FROM = 20  # points, from which on a smoothed line helps
 COLUMNS = 3
 WIDE, HIGH = 4.2, 3.0  # inches of one panel
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "curve",
-    "font.size": 9,
-}  # the same every time
+STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 9}
+"""The same picture every time."""
 
 Points = Sequence[tuple[float, float]]
 

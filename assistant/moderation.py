@@ -18,15 +18,14 @@ from safetensors.numpy import load_file, save_file
 from assistant.disk import write_synced
 from assistant.errors import ModelError, NotServed
 from assistant.registry import Registry
-from assistant.version import Version
+from assistant.version import MODERATION, Version
 
-KIND = "moderation"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORM = "hashed n-grams, 1"  # changes with what `features` gives
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 WORDS_TOGETHER = (1, 2, 3)
 LETTERS_TOGETHER = (3, 4, 5)
-LONGEST = 2000  # characters that are read, half of them from either end
+PIECE, OVERLAP = 2000, 200  # characters that are judged at once; the worst piece of a text counts
 
 
 def features(text: str, buckets: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +33,7 @@ def features(text: str, buckets: int) -> tuple[np.ndarray, np.ndarray]:
 
     The amounts have the length 1 as a vector, whatever the text's length.
     """
-    counts = Counter(zlib.crc32(gram.encode()) % buckets for gram in _grams(_ends(text)))
+    counts = Counter(zlib.crc32(gram.encode()) % buckets for gram in _grams(text))
     if not counts:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
     places = np.fromiter(counts, np.int64, len(counts))
@@ -42,9 +41,10 @@ def features(text: str, buckets: int) -> tuple[np.ndarray, np.ndarray]:
     return places, amounts / np.linalg.norm(amounts)
 
 
-def _ends(text: str) -> str:
-    half = LONGEST // 2
-    return text if len(text) <= LONGEST else f"{text[:half]} {text[-half:]}"
+def pieces(text: str) -> list[str]:
+    """A text cut into pieces that overlap; most texts are one."""
+    starts = range(0, max(len(text) - OVERLAP, 1), PIECE - OVERLAP)
+    return [text[start : start + PIECE] for start in starts]
 
 
 def _grams(text: str) -> Iterator[str]:
@@ -83,7 +83,10 @@ class Classifier:
         write_synced(folder / CONFIG, json.dumps(config))
 
     def probability(self, text: str) -> float:
-        """How likely it is that the text asks for harm, as far as it was calibrated."""
+        """How likely it is that the text asks for harm, going by its worst piece."""
+        return max(map(self._of_piece, pieces(text)))
+
+    def _of_piece(self, text: str) -> float:
         places, amounts = features(text, len(self._weights))
         return 1 / (1 + math.exp(-float(self._weights[places] @ amounts) - self._bias))
 
@@ -101,11 +104,15 @@ class Moderators:
 
     def find(self, name: str | None) -> tuple[Version, Classifier]:
         """The one of that name, or the newest. Raises NotServed where there is none."""
-        made = [v for v in self._registry.versions() if v.kind == KIND]
+        made = [v for v in self._registry.versions() if v.kind == MODERATION]
         wanted = [v for v in made if name is None or v.name == name]
         if not wanted:
-            known = ", ".join(v.name for v in made) or "none yet; `align safety` makes one"
-            raise NotServed(f"There is no moderation version {name or ''} here ({known}).")
+            known = ", ".join(v.name for v in made)
+            raise NotServed(
+                f"There is no moderation version {name!r} here; there are: {known}."
+                if known
+                else "No moderation version is registered here; `align safety` makes one."
+            )
         version = wanted[-1]
         if self._loaded is None or self._loaded[0] != version.content_hash:
             self._registry.verify(version)

@@ -14,7 +14,7 @@ from assistant.disk import file_hash, hashed, scratch, sync_folder, write_synced
 from assistant.errors import ModelError, NotFound
 from assistant.history import History, now
 from assistant.home import running_at
-from assistant.version import Adapter, Version, speaking
+from assistant.version import MODERATION, Adapter, Version, speaking
 
 NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
 TEMPLATE = "chat_template.jinja"
@@ -186,7 +186,7 @@ def describe(
                 f"{found.name} in {files_in} is a pickle that can run code; only safetensors "
                 "weights are loaded. Convert it first."
             )
-    reads_tokens = kind != "moderation"
+    reads_tokens = kind != MODERATION
     for needed in ("config.json", *(["tokenizer.json"] if reads_tokens else [])):
         if not (files_in / needed).is_file():
             raise ModelError(f"{files_in} is not a model folder: it has no {needed}.")

@@ -22,9 +22,6 @@ async def pieces(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes]
     """The same events, in lists of those that came together."""
     pending = b""
     async for piece in response.content.iter_any():
-        if piece.endswith(b"\n\n") and not pending and piece.count(b"\n\n") == 1:
-            yield [piece]  # what comes, as a rule
-            continue
         *whole, pending = (pending + piece).split(b"\n\n")
         yield [block + b"\n\n" for block in whole]
 

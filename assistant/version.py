@@ -7,7 +7,8 @@ from typing import Any
 from assistant.errors import Invalid
 from assistant.published import Published
 
-JUDGES = ("reward", "moderation")  # the stages whose versions do not speak
+MODERATION = "moderation"
+JUDGES = ("reward", MODERATION)  # the stages whose versions do not speak
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""A classifier of requests, learnt from both halves and registered as a moderation version."""
+"""A classifier of requests, learnt from both halves."""
 
 import random
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,7 @@ import torch
 
 from align.harm import wilson
 from align.safety.requests import Request
-from assistant.moderation import KIND, Classifier, features
-from assistant.registry import Registry
-from assistant.version import Version
+from assistant.moderation import Classifier, features, pieces
 
 BUCKETS = 2**18
 FOLDS = 4
@@ -21,28 +20,18 @@ DECAYS = (1e-5, 1e-4)
 STEPS = 30
 
 
-def register(
-    name: str,
-    learnt: Sequence[Request],
-    tests: dict[str, list[Request]],
-    seed: int,
-    registry: Registry,
-) -> Version:
-    """Train, measure on requests that were not learnt from, and register under `name`."""
-    if registry.has(name):  # made before a kill
-        return registry.get(name)
+def make(
+    learnt: Sequence[Request], tests: dict[str, list[Request]], seed: int, out: Path
+) -> dict[str, Any]:
+    """Train, write to `out`, and measure on requests that were not learnt from: a card's facts."""
     classifier = trained(learnt, seed)
+    classifier.save(out)
     measured = {test: judged(classifier, requests) for test, requests in tests.items()}
-    with registry.staging() as folder:
-        classifier.save(folder)
-        harmful = sum(request.harmful for request in learnt)
-        return registry.register(
-            name,
-            folder,
-            kind=KIND,
-            source=f"classifier of {len(learnt)} requests ({harmful} harmful); {_told(measured)}",
-            facts={"architecture": "hashed n-grams, logistic regression", "measured": measured},
-        )
+    harmful = sum(request.harmful for request in learnt)
+    return {
+        "source": f"classifier of {len(learnt)} requests ({harmful} harmful); {_told(measured)}",
+        "facts": {"architecture": "hashed n-grams, logistic regression", "measured": measured},
+    }
 
 
 def trained(requests: Sequence[Request], seed: int) -> Classifier:
@@ -53,7 +42,7 @@ def trained(requests: Sequence[Request], seed: int) -> Classifier:
     """
     folds = _folds(requests, seed)
     tried = {decay: [_unseen(fold, decay) for fold in folds] for decay in DECAYS}
-    decay = min(DECAYS, key=lambda one: sum(_mean_surprise(*fold) for fold in tried[one]))
+    decay = min(DECAYS, key=lambda one: sum(float(_surprise(*fold)) for fold in tried[one]))
     weights, bias = _fitted(requests, decay)
     return Classifier(weights, bias, _threshold(tried[decay]))
 
@@ -107,10 +96,6 @@ def _unseen(fold: tuple[list[Request], list[Request]], decay: float) -> Judged:
     learnt, unseen = fold
     weights, bias = _fitted(learnt, decay)
     return _Bags(unseen)(torch.from_numpy(weights)) + bias, unseen
-
-
-def _mean_surprise(logits: torch.Tensor, requests: Sequence[Request]) -> float:
-    return float(_surprise(logits, requests))
 
 
 def _threshold(judged: Sequence[Judged]) -> float:
@@ -167,7 +152,7 @@ class _Bags:
     """Texts as buckets, to be summed with one weight each."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
-        found = [features(request.text, BUCKETS) for request in requests]
+        found = [features(pieces(request.text)[0], BUCKETS) for request in requests]
         self._places = torch.from_numpy(np.concatenate([places for places, _ in found]))
         self._amounts = torch.from_numpy(np.concatenate([amounts for _, amounts in found]))
         ends = np.cumsum([0, *(len(places) for places, _ in found)])[:-1]

@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from align import ranks
 from align.cards import Trained
 from align.data.epoch import Epoch, assembled
-from align.data.files import digest, load, save
+from align.data.files import digest, hashed, load, save
 from align.recipes import Job, Safety
 from align.rendering import tokenizer_of
 from align.safety import classifier, lessons, requests
@@ -22,11 +23,10 @@ from align.stages import learnt_by, named, register, train
 from align.steps import Report, Steps
 from assistant.disk import write_synced
 from assistant.errors import Invalid
-from assistant.moderation import KIND
 from assistant.registry import Registry, describe
 from assistant.settings import Settings
 from assistant.sources import resolve_now
-from assistant.version import Version
+from assistant.version import MODERATION, Version
 
 STAGE = "safety"
 OWN = {"max_tokens": 512, "temperature": 1.0}  # what the base says when asked as people ask it
@@ -35,19 +35,22 @@ UNSEEN = "unseen families"
 
 
 def make(job: Job, recipe: Safety, settings: Settings, report: Report) -> tuple[Version, Version]:
-    """Draw, train, measure both halves and register; then the classifier. Goes on after a kill.
+    """Draw, train, measure both halves, learn to classify, and register both versions.
 
-    Raises Invalid for a base that cannot speak, and where nothing is left to learn from.
+    Goes on after a kill. Raises Invalid for a recipe that leaves nothing to learn from, and for
+    names that are taken.
     """
     if ranks.number() > 1:
         raise Invalid("align safety runs in one process; start it without accelerate launch.")
+    if recipe.answers < 1:
+        raise Invalid(f"--answers {recipe.answers}: give 1 or more.")
     registry = Registry(settings.home)
     name = named(STAGE, job, registry)
     base = resolve_now(job.base, registry, report)
     registry.verify(base)
     work = _Work(job, recipe, settings, report, base, name)
-    moderator = work.moderator()
-    version = register(name, STAGE, base, [work.trained()], registry)
+    trained, moderator = work.trained(), work.moderator()
+    version = register(name, STAGE, base, [trained], registry)
     shutil.rmtree(work.steps.folder)
     return version, moderator
 
@@ -65,11 +68,17 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.steps = Steps(self.settings.home.resolve() / "making" / self.name, self.report)
+        self._registry = Registry(self.settings.home)
+        self._judge = f"{self.name}-{MODERATION}"
+        if self._registry.has(self._judge) and not (self.steps.folder / MODERATION).is_dir():
+            raise Invalid(f"There is a version {self._judge!r} already; choose another --name.")
         learn, unseen = requests.apart(requests.shipped(), self.recipe.measured, self.job.seed)
-        self._learn = [one for one in learn for _ in range(self.recipe.answers)]
-        self._tests = [(UNSEEN, one) for one in unseen]
+        self._learn = learn
+        self._tests = {UNSEEN: unseen} if unseen else {}
         for file in map(Path, self.recipe.examine):
-            self._tests += [(file.name, one) for one in requests.labelled(file)]
+            if file.name in self._tests:
+                raise Invalid(f"--examine names two files {file.name}; rename one.")
+            self._tests[file.name] = requests.labelled(file)
 
     def trained(self) -> Trained:
         """Every step, those that are finished read."""
@@ -91,18 +100,29 @@ class _Work:
         return Trained(model, story)
 
     def moderator(self) -> Version:
-        """The classifier of requests; what is measured on is not learnt from."""
-        tests: dict[str, list[Request]] = {}
-        for name, one in self._tests:
-            tests.setdefault(name, []).append(one)
-        unseen = {one.text for _, one in self._tests}
-        learnt = list(dict.fromkeys(self._learn))
-        for sources, harmful in ((self.recipe.harmful, True), (self.recipe.harmless, False)):
-            found = requests.first_questions(sources)
-            learnt += [Request(text, harmful) for text in found if text not in unseen]
-        self.report(f"learning to tell harmful requests apart, from {len(learnt)}")
-        registry = Registry(self.settings.home)
-        return classifier.register(f"{self.name}-{KIND}", learnt, tests, self.job.seed, registry)
+        """The classifier of requests, registered; what is measured on is not learnt from."""
+        measured = frozenset(one.text for one in self._measured())
+        more, left_out = requests.asked(self.recipe.harmful, self.recipe.harmless, measured)
+        learnt = self._learn + more
+        told = lessons.counted(left_out)
+        self.report(f"to classify: {len(learnt)} requests (left out: {told})")
+
+        def work(scratch: Path) -> dict[str, Any]:
+            out = scratch / "model"
+            out.mkdir(exist_ok=True)
+            made = classifier.make(learnt, self._tests, self.job.seed, out)
+            return {**made, "facts": made["facts"] | {"left_out": dict(left_out)}}
+
+        asked = hashed([asdict(one) for one in [*learnt, *self._measured()]])
+        card = self.steps.do(MODERATION, work, requests=asked, seed=self.job.seed)
+        if self._registry.has(self._judge):  # killed between one registering and the other
+            return self._registry.get(self._judge)
+        with self._registry.staging() as made:
+            shutil.copytree(self.steps.folder / MODERATION / "model", made, dirs_exist_ok=True)
+            return self._registry.register(self._judge, made, kind=MODERATION, **card)
+
+    def _measured(self) -> list[Request]:
+        return [one for some in self._tests.values() for one in some]
 
     def _given(self) -> Epoch:
         """Pairs that people, or others, gave; without `--data` there are none."""
@@ -117,52 +137,49 @@ class _Work:
             job.seed,
             job.mix,
             job.total,
-            learnt_by(self.base, Registry(self.settings.home)),
+            learnt_by(self.base, self._registry),
         )
 
     def _drawn(self, given: Epoch) -> dict[str, Any]:
         """The base's answers, to learn from and to compare with."""
+        asked = [one for one in self._learn for _ in range(self.recipe.answers)]
 
         def work(scratch: Path) -> dict[str, Any]:
-            answers = self._asked(self.base, self._learn, OWN, scratch)
-            made = lessons.pairs(self._learn, answers, self.job.seed)
+            answers = self._said(self.base, asked, OWN, scratch)
+            made = lessons.pairs(asked, answers, self.job.seed)
             self.report(
                 f"{len(made.rows)} pairs of its own answers and refusals (left out: "
                 f"{lessons.counted(made.left_out)}), and {len(given.rows)} given ones"
             )
             save([*made.rows, *given.rows], scratch / PAIRS)
-            _write(scratch / ANSWERS, self._tested(self.base, scratch))
+            _write(scratch / ANSWERS, self._said(self.base, self._measured(), SAMPLING, scratch))
             return {"left_out": dict(made.left_out + given.left_out)}
 
-        asked = [asdict(one) for one in [*self._learn, *(one for _, one in self._tests)]]
         return self.steps.do(
             "answers",
             work,
             base=self.base.content_hash,
             given=digest(given.rows),
-            requests=asked,
+            requests=hashed([asdict(one) for one in [*asked, *self._measured()]]),
             sampling=[OWN, SAMPLING],
             seed=self.job.seed,
         )
 
     def _halves(self, model: Path, scratch: Path) -> dict[str, Any]:
-        """What the new model refuses, beside what the base refused."""
+        """What the new model refuses, beside what the base refused, test by test."""
         made = describe(self.name, model, folder=str(model), kind=STAGE, source="being measured")
-        before = _read(self.steps.folder / "answers" / ANSWERS)
-        after = self._tested(made, scratch)
-        found = {}
-        for name in dict.fromkeys(name for name, _ in self._tests):
-            places = [place for place, (test, _) in enumerate(self._tests) if test == name]
-            asked = [self._tests[place][1] for place in places]
-            found[name] = compared(asked, [before[p] for p in places], [after[p] for p in places])
-        return found
+        before = iter(_read(self.steps.folder / "answers" / ANSWERS))
+        after = iter(self._said(made, self._measured(), SAMPLING, scratch))
+        return {
+            name: compared(some, list(islice(before, len(some))), list(islice(after, len(some))))
+            for name, some in self._tests.items()
+        }
 
-    def _tested(self, version: Version, scratch: Path) -> list[Sampled]:
-        return self._asked(version, [one for _, one in self._tests], SAMPLING, scratch)
-
-    def _asked(
+    def _said(
         self, version: Version, asked: Sequence[Request], sampling: dict[str, Any], scratch: Path
     ) -> list[Sampled]:
+        if not asked:
+            return []
         texts = [request.text for request in asked]
         return sample(version, texts, sampling, self.settings.home.resolve(), scratch)
 

@@ -5,18 +5,21 @@ other (Röttger et al. 2024, XSTest).
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from align.data.gathering import examples_of
 from assistant import prompts
 from assistant.errors import Invalid
-from assistant.feedback.formats import Example
 from assistant.feedback.reading import raw_rows
 
 SHIPPED = "safety/requests.en.txt"
 FAMILY, HARMFUL, HARMLESS = "# ", "- ", "+ "
+MEASURED, AGAIN = "only measured on", "asked before"
+BOTH = "asked before as one of the other half"
+SILENT = "begins with no question"
 LABELS = {"unsafe": True, "harmful": True, "safe": False, "harmless": False}
 
 
@@ -51,7 +54,7 @@ def apart(
     Raises Invalid where that leaves nothing to learn from.
     """
     names = sorted({request.family for request in requests})
-    if families >= len(names):
+    if not 0 <= families < len(names):
         raise Invalid(f"--measured {families}: there are {len(names)} families; leave some.")
     unseen = set(random.Random(seed).sample(names, families))
     learnt = [request for request in requests if request.family not in unseen]
@@ -67,7 +70,12 @@ def labelled(file: Path) -> list[Request]:
     for line, row in raw_rows(file):
         label = row.get("label") if isinstance(row, dict) else None
         text = row.get("prompt") if isinstance(row, dict) else None
-        if label not in LABELS or not isinstance(text, str) or not text.strip():
+        if (
+            not isinstance(label, str)
+            or label not in LABELS
+            or not isinstance(text, str)
+            or not text.strip()
+        ):
             raise Invalid(
                 f"{file.name}, line {line}: a request needs a prompt, and a label that is "
                 f"{', '.join(list(LABELS)[:-1])} or {list(LABELS)[-1]}."
@@ -76,23 +84,38 @@ def labelled(file: Path) -> list[Request]:
     return made
 
 
-def first_questions(sources: Iterable[str]) -> list[str]:
-    """What the conversations of files or hub names begin with, each once.
+def asked(
+    harmful: Sequence[str], harmless: Sequence[str], measured: frozenset[str]
+) -> tuple[list[Request], Counter[str]]:
+    """What the conversations of files or hub names begin with, and how many were left out, and why.
 
-    Raises Invalid for a broken row, and for a source that asks nothing.
+    `measured` are texts that are not to be learnt from. Raises Invalid for a broken row, and for a
+    source that asks nothing.
     """
-    found: dict[str, None] = {}
-    for source in sources:
-        before = len(found)
-        for place, example in examples_of(source):
-            if isinstance(example, Invalid):
-                raise Invalid(f"{source}, {place}: {example}; mend or drop it.")
-            found.update(dict.fromkeys(_first_question(example)))
-        if len(found) == before:
-            raise Invalid(f"{source} asks nothing that others did not: it has no prompts.")
-    return list(found)
+    found: dict[str, bool] = {}
+    left_out: Counter[str] = Counter()
+    for sources, harm in ((harmful, True), (harmless, False)):
+        for source in sources:
+            for text in _first_questions(source, left_out):
+                if text in measured:
+                    left_out[MEASURED] += 1
+                elif text in found:
+                    left_out[AGAIN if found[text] is harm else BOTH] += 1
+                else:
+                    found[text] = harm
+    return [Request(text, harm) for text, harm in found.items()], left_out
 
 
-def _first_question(example: Example) -> list[str]:
-    asked = [turn["content"] for turn in example.prompt if turn["role"] == "user"]
-    return [text for text in asked[:1] if text and text.strip()]
+def _first_questions(source: str, left_out: Counter[str]) -> list[str]:
+    found = []
+    for place, example in examples_of(source):
+        if isinstance(example, Invalid):
+            raise Invalid(f"{source}, {place}: {example}; mend or drop it.")
+        said = [turn["content"] for turn in example.prompt if turn["role"] == "user"]
+        if said and said[0] and said[0].strip():
+            found.append(said[0])
+        else:
+            left_out[SILENT] += 1
+    if not found:
+        raise Invalid(f"{source} asks nothing: none of its rows begins with a question.")
+    return found

@@ -15,7 +15,8 @@ from assistant.api.notes import note_of
 from assistant.api.openapi import gives, takes
 from assistant.api.schemas.answers import Moderation
 from assistant.api.schemas.moderations import ModerationRequest
-from assistant.moderation import KIND, Moderators
+from assistant.moderation import Moderators
+from assistant.version import MODERATION
 
 PATH = "/v1/moderations"
 CATEGORY = "harmful"  # the only one: what it was trained on tells no kinds of harm apart
@@ -36,7 +37,7 @@ def router(moderators: Moderators, door: Door, gate: Gate) -> APIRouter:
     ) -> dict[str, Any]:
         asked = ModerationRequest.read(await requests.read_object(request))
         version, classifier = await asyncio.to_thread(moderators.find, asked.version)
-        caller.require_version(version.name, KIND)
+        caller.require_version(version.name, MODERATION)
         tokens, note = estimated(asked.input), note_of(request.scope)
         async with door.visit(caller, version.name, tokens) as used:
             note.version, note.used = version.name, used

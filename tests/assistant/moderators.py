@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from assistant.moderation import KIND, Classifier, features
+from assistant.moderation import Classifier, features
 from assistant.registry import Registry
-from assistant.version import Version
+from assistant.version import MODERATION, Version
 
 BUCKETS = 4096
 WORD = "dynamite"
@@ -19,4 +19,4 @@ def flagging(word: str = WORD) -> Classifier:
 def registered(registry: Registry, name: str, word: str = WORD) -> Version:
     with registry.staging() as folder:
         flagging(word).save(folder)
-        return registry.register(name, folder, kind=KIND, source="one word")
+        return registry.register(name, folder, kind=MODERATION, source="one word")

@@ -5,9 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assistant.errors import Invalid, ModelError, NotServed
-from assistant.moderation import CONFIG, LONGEST, WEIGHTS, Classifier, Moderators, features
+from assistant.moderation import (
+    CONFIG,
+    OVERLAP,
+    PIECE,
+    WEIGHTS,
+    Classifier,
+    Moderators,
+    features,
+    pieces,
+)
 from assistant.registry import Registry
 from tests.assistant.moderators import WORD, flagging, registered
 
@@ -25,12 +36,20 @@ def test_a_text_without_words_says_nothing(text: str):
     assert flagging().probability(text) < 0.05
 
 
-@pytest.mark.parametrize("text", [f"{WORD} " + "a " * LONGEST, "a " * LONGEST + WORD])
-def test_both_ends_of_a_long_text_are_read(text: str):
-    def places(of: str) -> set[int]:
-        return set(features(of, 2**18)[0].tolist())
+@pytest.mark.parametrize("before", [0, PIECE, 5 * PIECE])
+def test_a_word_counts_wherever_it_stands_in_a_long_text(before: int):
+    around = "bread and butter, "
+    text = around * (before // len(around)) + WORD + " " + around * (PIECE // 4)
+    assert any(WORD in piece for piece in pieces(text))
+    assert max(map(len, pieces(text))) == PIECE
+    without = text.replace(WORD, "")
+    assert flagging().probability(text) > flagging().probability(without)
 
-    assert places(WORD) <= places(text)
+
+@given(st.text(max_size=3 * PIECE))
+def test_pieces_leave_nothing_out(text: str):
+    found = pieces(text)
+    assert found[0] + "".join(piece[OVERLAP:] for piece in found[1:]) == text
 
 
 def test_words_of_other_scripts_are_read():

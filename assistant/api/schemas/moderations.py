@@ -1,14 +1,13 @@
 """POST /v1/moderations: what may be sent."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from assistant.api.schemas.strict import Strict
 
 MOST_TEXTS = 32
-LONGEST_TEXT = 100_000  # characters
+LONGEST = 100_000  # characters, of all texts together
 
 
 def _texts(given: Any) -> Any:
@@ -16,8 +15,8 @@ def _texts(given: Any) -> Any:
     if not 0 < len(parts) <= MOST_TEXTS:
         raise ValueError(f"give a text, or up to {MOST_TEXTS} of them.")
     texts = [_text(part) for part in parts]
-    if any(len(text) > LONGEST_TEXT for text in texts):
-        raise ValueError(f"a text may have at most {LONGEST_TEXT} characters.")
+    if sum(map(len, texts)) > LONGEST:
+        raise ValueError(f"all texts together may have at most {LONGEST} characters.")
     return texts
 
 
@@ -29,7 +28,7 @@ def _text(part: Any) -> str:
     return part
 
 
-TEXT = {"type": "string", "maxLength": LONGEST_TEXT}
+TEXT = {"type": "string", "maxLength": LONGEST}
 PART = {
     "type": "object",
     "properties": {"type": {"const": "text"}, "text": TEXT},
@@ -57,8 +56,6 @@ Texts = Annotated[
 
 class ModerationRequest(Strict):
     """A request to tell whether texts ask for harm."""
-
-    refused: ClassVar[Mapping[str, str]] = {}
 
     input: Texts
     """A text, or several that are judged one by one; parts of the type `text` are texts, too."""

@@ -7,8 +7,7 @@ import pytest
 
 from align.safety import classifier, requests
 from align.safety.requests import Request
-from assistant.moderation import Classifier, Moderators
-from assistant.registry import Registry
+from assistant.moderation import WEIGHTS, Classifier
 
 THINGS = ("car", "house", "boat", "tree", "wall", "book", "door", "shop", "hill", "road")
 MADE = [
@@ -28,15 +27,15 @@ def test_it_tells_apart_what_it_has_not_seen():
 
 
 def test_the_same_seed_makes_the_same_weights(tmp_path: Path):
-    first, second = Registry(tmp_path / "a"), Registry(tmp_path / "b")
-    versions = [classifier.register("m", MADE, {"own": MADE}, 0, one) for one in (first, second)]
-    assert versions[0].content_hash == versions[1].content_hash
-    assert "harmful flagged 100%" in versions[0].source
-    assert versions[0].facts["measured"]["own"]["ranked_right"] == 1
-    assert not versions[0].speaks
-    again = classifier.register("m", MADE[:4], {}, 0, first)  # after a kill
-    assert again.content_hash == versions[0].content_hash
-    assert Moderators(first).find(None)[1].probability("wreck the boat") > 0.5
+    told = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        told.append(classifier.make(MADE, {"own": MADE}, 0, tmp_path / name))
+    assert told[0] == told[1]
+    weights = [(tmp_path / name / WEIGHTS).read_bytes() for name in ("a", "b")]
+    assert weights[0] == weights[1]
+    assert "harmful flagged 100%" in told[0]["source"]
+    assert told[0]["facts"]["measured"]["own"]["ranked_right"] == 1
 
 
 def test_halves_of_different_size_weigh_the_same():

@@ -43,8 +43,9 @@ def test_families_are_never_on_both_sides():
     assert not {r.family for r in learnt} & {r.family for r in unseen}
     assert requests.apart(requests.shipped(), 3, seed=0) == (learnt, unseen)
     assert requests.apart(requests.shipped(), 3, seed=1) != (learnt, unseen)
-    with pytest.raises(Invalid, match="there are 12 families"):
-        requests.apart(requests.shipped(), 12, seed=0)
+    for impossible in (12, -1):
+        with pytest.raises(Invalid, match="there are 12 families"):
+            requests.apart(requests.shipped(), impossible, seed=0)
 
 
 def test_what_each_answer_teaches():
@@ -95,6 +96,7 @@ def test_labelled_requests_are_read(tmp_path: Path):
         {"label": "safe"},
         {"prompt": " ", "label": "safe"},
         {"prompt": "x", "label": 1},
+        {"prompt": "x", "label": []},
     ],
 )
 def test_a_request_without_a_label_or_a_prompt_is_named(tmp_path: Path, row: dict):
@@ -103,22 +105,39 @@ def test_a_request_without_a_label_or_a_prompt_is_named(tmp_path: Path, row: dic
         requests.labelled(file)
 
 
-def test_conversations_give_what_they_begin_with(tmp_path: Path):
+def test_conversations_give_what_they_begin_with_and_what_is_left_out_is_counted(tmp_path: Path):
     talk = [
         {"role": "system", "content": "s"},
         {"role": "user", "content": "first"},
         {"role": "assistant", "content": "a"},
         {"role": "user", "content": "second"},
     ]
-    pair = {"prompt": talk, "chosen": "x", "rejected": "y"}
-    chat = {
-        "messages": [{"role": "user", "content": "other"}, {"role": "assistant", "content": "b"}]
+    bad = write(tmp_path / "a.jsonl", *[{"prompt": talk, "chosen": "x", "rejected": "y"}] * 2)
+    fine = write(
+        tmp_path / "b.jsonl",
+        chat("other"),
+        chat("first"),
+        chat("tested"),
+        {"text": "nobody asks anything"},
+    )
+    found, left_out = requests.asked([str(bad)], [str(fine)], frozenset(["tested"]))
+    assert found == [Request("first", True), Request("other", False)]
+    assert left_out == {
+        requests.AGAIN: 1,
+        requests.BOTH: 1,
+        requests.MEASURED: 1,
+        requests.SILENT: 1,
     }
-    files = [write(tmp_path / "a.jsonl", pair, pair), write(tmp_path / "b.jsonl", chat)]
-    assert requests.first_questions(map(str, files)) == ["first", "other"]
-    broken = write(tmp_path / "c.jsonl", {"nothing": 1})
-    with pytest.raises(Invalid, match="mend or drop it"):
-        requests.first_questions([str(broken)])
-    text = write(tmp_path / "d.jsonl", {"text": "plain"})
-    with pytest.raises(Invalid, match="asks nothing"):
-        requests.first_questions([str(text)])
+
+
+@pytest.mark.parametrize(
+    ("row", "said"), [({"nothing": 1}, "mend or drop it"), ({"text": "plain"}, "asks nothing")]
+)
+def test_a_source_that_asks_nothing_is_refused(tmp_path: Path, row: dict, said: str):
+    with pytest.raises(Invalid, match=said):
+        requests.asked([str(write(tmp_path / "c.jsonl", row))], [], frozenset())
+
+
+def chat(question: str) -> dict:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": "b"}]
+    return {"messages": turns}

@@ -55,6 +55,7 @@ def test_parts_of_text_are_texts(moderated: Api):
         ({"input": 3}, "no images"),
         ({"input": [{"type": "image_url", "image_url": {"url": "http://x"}}]}, "no images"),
         ({"input": "x" * 100_001}, "at most 100000 characters"),
+        ({"input": ["x" * 60_000] * 2}, "at most 100000 characters"),
         ({"input": "hi", "more": 1}, "more"),
     ],
 )

@@ -1,6 +1,5 @@
 """`align story`: pre-train, tune, align, ask, and tell; goes on where it was stopped."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,16 @@ def run(
 ) -> list[Path]:
     """All of it, with a home of its own in `folder`; returns the stories that were written.
 
-    Raises Invalid where there is no file `text`.
+    Raises Invalid where there is no file `text`, or the folder holds what was made otherwise.
     """
     if text and not text.is_file():
         raise Invalid(f"There is no file {text} to read.")
     home = folder.resolve() / "home"
-    settings = from_environment(os.environ | {"ASSISTANT_HOME": str(home)})
+    settings = from_environment({"ASSISTANT_HOME": str(home)})
     there = walk.World.of(seed)
     files = walk.write_data(there, folder / "data", text, seed)
     way = walk.stages(minutes)
+    walk.require_same(way, files, seed, folder)
     made = walk.walk(way, files, settings, seed, report)
     steps, took = Steps(folder / "asked", report), walk.minutes(home)
 
@@ -41,6 +41,7 @@ def run(
             work = questioned(version)
             asked = steps.do(stage.name, work, version=version.content_hash)
         told.append(Told(stage, version, asked, took.get(stage.name)))
-    files_written = telling.tell(told, walk.machine(), out)
-    Registry(home).promote(way[-1].name)
-    return files_written
+    registry = Registry(home)
+    if registry.current != told[-1].version:
+        registry.promote(way[-1].name)
+    return telling.tell(told, walk.machine(), out)

@@ -82,7 +82,9 @@ class _Story:
 
     def _minutes(self) -> str:
         known = [one.minutes for one in self._told if one.minutes is not None]
-        return f"{sum(known):.0f}"
+        total = f"{sum(known):.0f}"
+        whole = len(known) == len(self._told)
+        return total if whole else self._words["more minutes"].format(minutes=total)
 
     def _table(self) -> str:
         """How much is right after each stage."""

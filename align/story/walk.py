@@ -15,7 +15,8 @@ from align.stages import make
 from align.steps import Report
 from align.story import lessons, world
 from align.story.world import Animal
-from assistant.disk import write_synced
+from assistant.disk import file_hash, write_synced
+from assistant.errors import Invalid
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
@@ -86,14 +87,16 @@ class World:
 
 
 def write_data(there: World, folder: Path, given: Path | None, seed: int) -> dict[str, Path]:
-    """The files that the stages read; `given` text is read beside that of the world."""
+    """The files that the stages read; `given` text is read beside that of the world.
+
+    No page is there twice: those that pre-training keeps back were never read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = [{"text": text} for text in world.documents(there.known, DOCUMENTS, seed)]
+    pages = list(world.documents(there.known, DOCUMENTS, seed))
     if given:
-        pages = given.read_text(encoding="utf-8").split("\n\n")
-        texts += [{"text": page} for page in pages if page.strip()]
+        pages += [page for page in given.read_text(encoding="utf-8").split("\n\n") if page.strip()]
     rows: dict[str, list[dict[str, Any]]] = {
-        "text": texts,
+        "text": [{"text": page} for page in dict.fromkeys(pages)],
         "chats": lessons.chats(there.taught, there.unknown, seed),
         "pairs": lessons.preferences(there.taught, seed),
         "exercises": lessons.exercises(there.taught, seed),
@@ -104,24 +107,42 @@ def write_data(there: World, folder: Path, given: Path | None, seed: int) -> dic
     return files
 
 
+def require_same(way: Sequence[Stage], files: dict[str, Path], seed: int, folder: Path) -> None:
+    """Note what a folder's versions are made from; raises Invalid where that was something else."""
+    asked = {
+        "seed": seed,
+        "data": {name: file_hash(file) for name, file in files.items()},
+        "recipes": {stage.name: stage.recipe.as_facts() for stage in way},
+    }
+    note, text = folder / "inputs.json", json.dumps(asked, sort_keys=True)
+    if not note.is_file():
+        write_synced(note, text)
+    elif note.read_text(encoding="utf-8") != text:
+        raise Invalid(
+            f"{folder} was begun with another seed, text, length or release; give another --folder,"
+            " or remove it to begin anew."
+        )
+
+
 def walk(
     way: Sequence[Stage], files: dict[str, Path], settings: Settings, seed: int, report: Report
 ) -> dict[str, Version]:
-    """Make every version that is not there yet; its minutes are noted beside the home."""
+    """Make every version that is not there yet; minutes are noted of what ran without a break."""
     registry, made = Registry(settings.home), {}
     for stage in way:
         if not registry.has(stage.name):
             report(f"— {stage.name}: align {stage.kind} --base {stage.base}")
             job = Job(base=stage.base, data=(str(files[stage.data]),), name=stage.name, seed=seed)
-            began = time.monotonic()
+            began, broken = time.monotonic(), (settings.home / "making" / stage.name).exists()
             make(stage.kind, job, stage.recipe, settings, report)
-            _note(settings.home / "minutes.json", stage.name, (time.monotonic() - began) / 60)
+            if not broken:
+                _note(settings.home / "minutes.json", stage.name, (time.monotonic() - began) / 60)
         made[stage.name] = registry.get(stage.name)
     return made
 
 
 def minutes(home: Path) -> dict[str, float]:
-    """How long each stage took that ran without a break."""
+    """How long each stage took; of one that was killed and went on nobody knows."""
     file = home / "minutes.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 

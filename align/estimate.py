@@ -14,6 +14,7 @@ import psutil
 import torch
 from transformers import AutoConfig
 
+from align.loading import computes_in_bf16, precision_of
 from align.recipes import Recipe
 from assistant.errors import Shortage
 
@@ -54,7 +55,6 @@ class Shape:
         linear = [(hidden, query), *[(hidden, key)] * 2, (query, hidden)]
         linear += [*[(hidden, inner)] * 2, (inner, hidden)]
         embeddings = hidden * vocabulary * (1 if config.tie_word_embeddings else 2)
-        dtype = config.dtype or torch.float32
         return cls(
             parameters=embeddings + layers * sum(a * b for a, b in linear),
             adapted=layers * sum(a + b for a, b in linear),
@@ -62,7 +62,7 @@ class Shape:
             inner=inner,
             layers=layers,
             vocabulary=vocabulary,
-            bytes_a_weight=dtype.itemsize,
+            bytes_a_weight=precision_of(folder).itemsize,
         )
 
 
@@ -81,7 +81,8 @@ def needed(shape: Shape, rows: Sequence[dict[str, Any]], recipe: Recipe) -> Need
     longest = sorted((row["length"] for row in rows), reverse=True)[:at_once]
     tokens = sides * len(longest) * max(longest)
     trained = recipe.rank * shape.adapted if recipe.rank else shape.parameters
-    weights = shape.parameters * (shape.bytes_a_weight if recipe.rank else 4)
+    as_saved = recipe.rank and computes_in_bf16()
+    weights = shape.parameters * (shape.bytes_a_weight if as_saved else 4)
     kept = tokens * shape.layers * (OF_HIDDEN * shape.hidden + OF_INNER * shape.inner)
     logits = tokens * shape.vocabulary * OF_LOGITS
     steps = weights + trained * (ADAM + (4 if recipe.rank else 0)) + kept + logits

@@ -8,9 +8,8 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoConfig
 
-from align.loading import SPEAKER, Form
+from align.loading import SPEAKER, Form, precision_of
 from align.rendering import tokenizer_of
 from assistant.errors import AssistantError
 
@@ -26,9 +25,7 @@ class TrainingFailed(AssistantError):
 def merge(base: Path, adapter: Path, out: Path, form: Form = SPEAKER) -> None:
     """Add an adapter to its base in float32 and save the sum beside the base's other files."""
     check_adapter(adapter)
-    model = form.load(base)
-    precision = model.dtype
-    tuned = PeftModel.from_pretrained(model.float(), adapter).eval()
+    tuned = PeftModel.from_pretrained(form.load(base, torch.float32), adapter).eval()
     probe = tokenizer_of(base)(PROBE, return_tensors="pt").input_ids
     with torch.no_grad():
         expected = tuned(probe).logits
@@ -39,7 +36,7 @@ def merge(base: Path, adapter: Path, out: Path, form: Form = SPEAKER) -> None:
             f"The merged weights answer otherwise than the adapter (logits differ by "
             f"{difference:.2g}); nothing was registered."
         )
-    merged.to(precision).save_pretrained(out, safe_serialization=True)
+    merged.to(precision_of(base)).save_pretrained(out, safe_serialization=True)
     _copy_the_rest(base, out)
 
 
@@ -50,8 +47,7 @@ def keep_whole(model: Any, base: Path, out: Path) -> None:
             "Training left weights that are not numbers; train again with a smaller "
             "--learning-rate."
         )
-    precision = AutoConfig.from_pretrained(base, local_files_only=True).dtype
-    model.to(precision or torch.float32).save_pretrained(out, safe_serialization=True)
+    model.to(precision_of(base)).save_pretrained(out, safe_serialization=True)
     _copy_the_rest(base, out)
 
 

@@ -7,6 +7,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from align.data.packing import side_by_side
+from align.quick import documents
 from align.recipes import SFT, Recipe
 from align.steady import Anchored
 from align.training import lora, train
@@ -30,6 +31,8 @@ def likelier(
     """Make the labels of token rows likelier; in blocks, rows stand beside each other unseen."""
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
+        if in_blocks:
+            documents.apart(model)
         return _Trainer(
             model,
             args=SFTConfig(**arguments, padding_free=in_blocks),

@@ -24,7 +24,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from align import estimate, ranks
 from align.curve import Clock, Watch
-from align.loading import SPEAKER, Form, load
+from align.loading import SPEAKER, Form, computes_in_bf16, load
 from align.merging import check_adapter, keep_whole, merge
 from align.picture import PICTURE, draw_curve
 from align.progress import Progress
@@ -188,7 +188,7 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
         "gradient_accumulation_steps": batch // micro,
         "max_length": None,  # long rows were left out before, and counted
         "gradient_checkpointing": False,
-        "bf16": True,
+        "bf16": computes_in_bf16(),
         "use_cpu": not torch.cuda.is_available(),
         "seed": seed,
         "train_sampling_strategy": "sequential",  # rows come in the order of `arranged`

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from assistant.processor import instructions
+
 SECONDS = 120
 KEPT_SECONDS = 30 * 24 * 3600
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-shared", "-Wl,--as-needed")
@@ -102,15 +104,6 @@ def _command(source: Path) -> list[str]:
     libraries = [torch / "lib" / "libtorch_cpu.so", *(torch / "lib").glob("libgomp*.so*")]
     libraries += (torch.parent / "torch.libs").glob("libgomp*.so*")
     return [compiler, *FLAGS, "-isystem", str(torch / "include"), str(source), *map(str, libraries)]
-
-
-def instructions() -> str:
-    """What this machine's processor can do, as Linux lists it; nothing where it does not."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def _cache() -> Path:

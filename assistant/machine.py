@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from assistant.errors import EngineError
+from assistant.processor import multiplies_bf16
 
 TCMALLOC = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 LIBRARY_FOLDERS = (
@@ -61,6 +62,7 @@ class Machine:
     compiler: bool
     numa: bool
     gomp: str | None = None  # PyTorch's own, which must be the only one in an engine
+    bf16: bool = True  # whether it multiplies in 16 bits
 
     @classmethod
     def this(cls) -> "Machine":
@@ -75,6 +77,7 @@ class Machine:
             compiler=bool(shutil.which("g++") or shutil.which("c++")) and headers.is_file(),
             numa=ctypes.util.find_library("numa") is not None or bool(_library(("libnuma.so.1",))),
             gomp=_gomp(),
+            bf16=multiplies_bf16(),
         )
 
 
@@ -130,7 +133,8 @@ def plan_engine(
     environment |= FOR_A_FORKED_CORE | {"NUMEXPR_MAX_THREADS": str(machine.cores)}
     if preloaded := [library for library in (machine.tcmalloc, machine.gomp) if library]:
         environment["LD_PRELOAD"] = ":".join(preloaded)
-    flags: tuple[str, ...] = ("--dtype", "bfloat16", "--max-num-batched-tokens", "1024")
+    precision = "bfloat16" if machine.bf16 else "float32"
+    flags: tuple[str, ...] = ("--dtype", precision, "--max-num-batched-tokens", "1024")
     summary = _summary(machine, compile_wanted, compiled)
     twice = machine.memory_gib > TWO_ENGINES_GIB
     plan = EnginePlan(environment, flags, summary, twice=twice)
@@ -141,6 +145,8 @@ def _summary(machine: Machine, compile_wanted: str, compiled: bool) -> str:
     how = "compiled" if compiled else "eager"
     if not compiled and compile_wanted == "auto":
         how += " (no C++ compiler or Python headers found: install g++ and python3-dev for speed)"
+    if not machine.bf16:
+        how += ", in 32 bits (this processor has no instructions for 16)"
     allocator = "tcmalloc" if machine.tcmalloc else "no tcmalloc (install libtcmalloc-minimal4)"
     return (
         f"{machine.cores} threads of {machine.memory_gib:.0f} GiB, "

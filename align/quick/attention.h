@@ -10,8 +10,13 @@
 
 #include "numbers.h"
 
+#ifdef __AVX512F__
 constexpr int LANES = 16;
-constexpr int COLUMNS = 4;   // vectors of a tile of a product
+constexpr int COLUMNS = 4;  // vectors of a tile of a product
+#else  // half of the registers, of half the size
+constexpr int LANES = 8;
+constexpr int COLUMNS = 2;
+#endif
 constexpr int HEIGHT = 6;    // rows of it
 constexpr int QUERIES = 24;  // answered at once
 
@@ -43,7 +48,7 @@ void band(int64_t m, const float* a, int64_t rows, int64_t inner, const float* b
     tile<1, C>(a + r * rows, rows, inner, b, b_rows, c + r * c_rows, c_rows, count, add);
 }
 
-// C (m, n) = A (m, count) · B (count, n), or added to it; n is a multiple of 16.
+// C (m, n) = A (m, count) · B (count, n), or added to it; n is a multiple of LANES.
 void product(int64_t m, int64_t n, int64_t count, const float* a, int64_t rows, int64_t inner,
              const float* b, int64_t b_rows, float* c, int64_t c_rows, bool add) {
   int64_t i = 0;

@@ -34,7 +34,7 @@ class Drawn:
 
 
 def write_weights(model: Any, folder: Path) -> None:
-    """Save a model under training as an engine reads it: what adapters learnt is added, in bf16.
+    """Save a model under training as an engine reads it: what adapters learnt is added.
 
     `model` is PEFT's; nothing of it changes.
     """

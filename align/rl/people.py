@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from align.loading import computes_in_bf16
 from align.quick.head import IGNORED
 
 
@@ -33,7 +34,8 @@ class People:
         training = model.training
         model.eval()
         try:
-            with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16):
+            narrow = torch.autocast(model.device.type, torch.bfloat16, computes_in_bf16())
+            with torch.inference_mode(), narrow:
                 return [
                     _logp(model, pair["prompt_ids"], pair["chosen_ids"])
                     - _logp(model, pair["prompt_ids"], pair["rejected_ids"])

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from assistant.kernels import Kernels, instructions
+from assistant.kernels import Kernels
+from assistant.processor import instructions
 
 HERE = Path(__file__).parent
 NEEDED = "avx512_bf16"

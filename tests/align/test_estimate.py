@@ -65,6 +65,18 @@ def test_too_little_memory_is_said_with_what_to_change(
         estimate.check(embedded_version.path, given, DPO(), tmp_path)
 
 
+def test_weights_take_twice_the_memory_where_16_bits_are_slow(
+    embedded_version: Version, monkeypatch: pytest.MonkeyPatch
+):
+    shape, found = Shape.of(embedded_version.path), {}
+    for quick in (True, False):
+        monkeypatch.setattr(estimate, "computes_in_bf16", lambda quick=quick: quick)
+        found[quick] = needed(shape, rows(300), DPO())
+    assert found[True].disk == found[False].disk
+    more = found[False].memory - found[True].memory
+    assert more == pytest.approx(estimate.SLACK * 2 * shape.parameters, rel=0.01)
+
+
 def test_too_little_disk_is_said_before_anything_is_trained(settings: Settings, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(10, 10, 1000))
     with pytest.raises(Invalid, match=r"has 0\.0 GiB left: free some, or move ASSISTANT_HOME"):

@@ -45,6 +45,13 @@ def test_a_cpu_uses_all_cores_and_compiles():
     assert "compiled, tcmalloc" in plan.summary
 
 
+def test_a_processor_that_multiplies_no_16_bits_does_so_in_32():
+    assert plan_engine(PLAIN, "auto", CACHE).flags[:2] == ("--dtype", "bfloat16")
+    plan = plan_engine(replace(PLAIN, bf16=False), "auto", CACHE)
+    assert plan.flags[:2] == ("--dtype", "float32")
+    assert "in 32 bits (this processor" in plan.summary
+
+
 def test_the_operator_may_choose_how_long_threads_spin(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert plan_engine(PLAIN, "auto", CACHE).environment["GOMP_SPINCOUNT"] == "7"

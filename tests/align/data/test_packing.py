@@ -8,11 +8,12 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from align.data.packing import cut_apart, document_end, packed, side_by_side
 from align.loading import load
+from align.quick import documents
 from align.rendering import tokenizer_of
 from assistant.version import Version
 
 END = 9
-documents = st.lists(st.lists(st.integers(10, 99), min_size=1, max_size=50), max_size=20)
+texts_of_ids = st.lists(st.lists(st.integers(10, 99), min_size=1, max_size=50), max_size=20)
 
 
 def pieces(block: dict) -> list[list[int]]:
@@ -24,7 +25,7 @@ def pieces(block: dict) -> list[list[int]]:
     return found
 
 
-@given(documents, st.integers(2, 30), st.integers(0, 3))
+@given(texts_of_ids, st.integers(2, 30), st.integers(0, 3))
 def test_every_document_is_there_with_its_end(texts, block, seed):
     made = packed([{"input_ids": text} for text in texts], block, END, seed)
     assert all(len(row["input_ids"]) == row["length"] <= block for row in made)
@@ -39,7 +40,7 @@ def test_every_document_is_there_with_its_end(texts, block, seed):
     assert sum(halves) <= 1  # two such blocks would have been one
 
 
-@given(documents, st.integers(0, 3))
+@given(texts_of_ids, st.integers(0, 3))
 def test_rows_keep_their_labels_and_none_is_cut(texts, seed):
     rows = [
         {"input_ids": t, "labels": [-100] + t[1:], "temperature": 0.5 + n % 2}
@@ -64,15 +65,19 @@ def test_the_seed_decides_the_order_of_blocks():
     assert first == again != other
 
 
-def test_no_document_of_a_block_sees_another(tiny: Version):
-    model = load(tiny.path, torch.float32).eval()
+@pytest.mark.parametrize("each", [False, True])
+def test_no_document_of_a_block_sees_another(tiny: Version, each: bool):
+    model, reader = (load(tiny.path, torch.float32).eval() for _ in range(2))
+    if each:
+        documents.apart(reader)
+        assert reader.config._attn_implementation == documents.BY_DOCUMENT
     texts = [list(range(100, 120)), list(range(300, 335)), list(range(500, 507))]
     rows = packed([{"input_ids": text} for text in texts], 64, END, 0)
     collator = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
     batch = collator(rows)
     labels = batch.pop("labels")
     with torch.inference_mode():
-        together = model(**batch, use_cache=False).logits[0]
+        together = reader(**batch, use_cache=False).logits[0]
         start = 0
         for row in rows:
             for piece in pieces(row):

@@ -1,0 +1,52 @@
+"""Attention within each document of a packed row, on a CPU.
+
+`transformers` knows from positions that begin anew where documents begin, and hides the others
+behind a mask over the whole row: its time grows with the square of all tokens that are computed at
+once. Here each document is computed by itself, which gives the same numbers.
+"""
+
+import itertools
+from typing import Any
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+BY_DOCUMENT = "by_document"
+
+
+def attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    position_ids: torch.Tensor,
+    **given: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention of heads (1, heads, length, head_dim) within each document.
+
+    `position_ids` (1, length) begin anew at 0 where a document does. Returns (1, length, heads,
+    head_dim).
+    """
+    starts = (position_ids[0] == 0).nonzero().flatten().tolist()
+    found = [
+        sdpa_attention_forward(
+            module, query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], None, **given
+        )[0]
+        for a, b in itertools.pairwise([*starts, query.shape[2]])
+    ]
+    return torch.cat(found, dim=1), None
+
+
+def apart(model: Any) -> None:
+    """Let a model on a CPU, which reads one packed row at a time, compute documents by themselves.
+
+    A model that does not let us choose, or sees a window alone, keeps what it has.
+    """
+    config = model.config
+    if config._attn_implementation != "sdpa" or getattr(config, "sliding_window", None):
+        return
+    if model.device.type == "cpu":
+        AttentionInterface.register(BY_DOCUMENT, attention)
+        model.set_attn_implementation(BY_DOCUMENT)

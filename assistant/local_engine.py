@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from assistant.version import Version
 
 STEADY_SECONDS = 60  # an engine ready for this long starts over without backoff
 LONGEST_BACKOFF = 60
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # itself, or the process that it forked
 DRAIN_SECONDS = 10
 TOOL_PARSER = "hermes"  # <tool_call>{…}</tool_call>, as our chat template shows it
 
@@ -161,4 +163,7 @@ class LocalEngine(Engine):
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
         telling = [line for line in lines if "Error" in line and "Traceback" not in line]
         reason = f": {telling[-1].split('] ')[-1].strip()[:200]}" if telling else ""
-        return f"the engine ended with code {self._process.returncode}{reason} (log: {self.log})"
+        code = self._process.returncode
+        if code in KILLED:
+            reason = ": it was killed from outside, as Linux does where memory runs out"
+        return f"the engine ended with code {code}{reason} (log: {self.log})"

@@ -11,6 +11,7 @@ from assistant.page.align_tab import AlignTab
 from assistant.page.chat_tab import ChatTab
 from assistant.page.compare_tab import CompareTab
 from assistant.page.identity import CookieMiddleware
+from assistant.page.policy import PolicyMiddleware
 from assistant.page.strings import LANGUAGES, preferred, words
 from assistant.page.style import CSS, HEAD, THEME, TOGGLE_THEME
 from assistant.page.versions_tab import VersionsTab
@@ -25,6 +26,7 @@ QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 1.0
 def mount(app: FastAPI, services: Services) -> None:
     """Serve the page at /en and /zh; / leads to the browser's language."""
     app.add_middleware(CookieMiddleware, identity=services.identity)
+    app.add_middleware(PolicyMiddleware)
     door = services.pairs.chat.door
     if not door.free:
         signing_in.mount(app, door, services.signed_in)

@@ -27,6 +27,7 @@ def registry(settings: Settings) -> Registry:
     return Registry(settings.home)
 
 
+@pytest.mark.long
 def test_a_version_is_served_in_8_bits_that_a_real_engine_read(
     settings: Settings, registry: Registry
 ):

@@ -76,6 +76,7 @@ def test_without_any_reward_nothing_is_made_of_it(settings: Settings):
     assert [version.name for version in Registry(settings.home).versions()] == ["tiny"]
 
 
+@pytest.mark.long
 def test_an_engine_that_died_while_others_learnt_is_started_anew(
     tiny: Version, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -120,6 +121,7 @@ def test_killed_between_phases_it_tells_each_of_them_once(settings: Settings, tm
     assert min(told["metrics"]["seconds"].values()) > 0  # also of what the killed process did
 
 
+@pytest.mark.long
 def test_a_dry_run_tells_what_two_phases_take_and_leaves_nothing(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ):

@@ -157,6 +157,7 @@ def test_few_rows_are_learnt_twice_and_many_once(judged: Settings, tmp_path: Pat
     assert decided(many) == 1
 
 
+@pytest.mark.long
 def test_a_round_of_before_there_were_several_trainings_is_known_again(
     averaged: Settings, tmp_path: Path
 ):

@@ -92,6 +92,17 @@ def test_a_child_that_dies_is_started_again_with_backoff(version, tmp_path: Path
     assert "ended with code 4" in asyncio.run(run())
 
 
+def test_a_child_that_was_killed_is_explained(version, tmp_path: Path):
+    async def run() -> str:
+        async with started(version, tmp_path) as engine:
+            await until(engine, "ready")
+            psutil.Process(engine.pid).kill()
+            await until(engine, "failed")
+            return engine.status.detail
+
+    assert "killed from outside, as Linux does where memory runs out" in asyncio.run(run())
+
+
 def test_a_child_that_cannot_start_says_why_and_waits_longer_each_time(version, tmp_path: Path):
     (version.path / "die-at-start").touch()
 

@@ -26,7 +26,7 @@ def test_replicas_of_one_version_share_the_work(tmp_path: Path):
         fleet = Fleet(Settings(engine_url=tuple(urls)), Registry(tmp_path), report=str)
         await fleet.start()
         try:
-            while [engine.status.state for engine in fleet.engines()] != ["ready", "ready"]:
+            while [engine.status.state for engine in fleet.engines] != ["ready", "ready"]:
                 await asyncio.sleep(0.02)
             first = fleet.engine("tiny")
             first.in_flight += 1

@@ -45,12 +45,14 @@ def main() -> None:
     torch.manual_seed(0)
     weights = [torch.randn(shape).bfloat16() for shape in MATRICES]
     rounded = [(weight * 40).clamp(-127, 127).to(torch.int8) for weight in weights]
-    steps: dict[str, Step] = {"vLLM, bf16": in_bf16(utils, weights)}
-    if not gemm.load():
-        raise SystemExit("Our kernels do not run on this machine.")
-    gemm.in_bf16(utils)
-    steps["ours, bf16"] = in_bf16(utils, weights)
-    if gemm.has_int8():
+    steps: dict[str, Step] = {
+        "vLLM, bf16": in_floats(utils, weights),
+        "vLLM, float32": in_floats(utils, [weight.float() for weight in weights]),
+    }
+    if gemm.load():
+        gemm.in_bf16(utils)
+        steps["ours, bf16"] = in_floats(utils, weights)
+    if gemm.load() and gemm.has_int8():
         theirs, ours = torch.ops._C.convert_weight_packed, torch.ops.assistant.pack
         steps["vLLM, 8 bits"] = in_8_bits(rounded, theirs, by_vllm)
         steps["ours, 8 bits"] = in_8_bits(rounded, ours, by_us)
@@ -73,7 +75,7 @@ def timed(steps: dict[str, Step], rows: int) -> list[str]:
     return [f"{statistics.median(v):.1f} ({min(v):.1f}–{max(v):.1f})" for v in kept]
 
 
-def in_bf16(utils: Any, weights: list[torch.Tensor]) -> Step:
+def in_floats(utils: Any, weights: list[torch.Tensor]) -> Step:
     """By what vLLM's layers choose now."""
     layers = []
     for weight in weights:
@@ -84,7 +86,7 @@ def in_bf16(utils: Any, weights: list[torch.Tensor]) -> Step:
 
     def step(inputs: dict[int, torch.Tensor]) -> None:
         for layer, (_, width) in zip(layers, MATRICES, strict=True):
-            layer.cpu_linear(inputs[width], layer.weight, None)
+            layer.cpu_linear(inputs[width].to(layer.weight.dtype), layer.weight, None)
 
     return step
 

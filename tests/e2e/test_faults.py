@@ -22,6 +22,7 @@ from tests.e2e.product import ROOT, Product, free_port, running
 from tests.serving import eventually
 
 QUESTION = [{"role": "user", "content": "Name three colors."}]
+STORY = [{"role": "user", "content": "Write a very long story."}]
 
 
 def run_app(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -67,11 +68,14 @@ def test_page_and_api_are_up_at_once_and_say_loading(own: Product):
     own.wait_until_ready()
 
 
-def test_a_killed_engine_comes_back(own: Product):
+def test_a_killed_engine_comes_back_and_the_page_says_so(own: Product, browser: Browser):
     own.wait_until_ready()
-    story = [{"role": "user", "content": "Write a very long story."}]
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    page.goto(own.url)
+    expect(page.locator("#status")).to_contain_text("answers")
     stream = own.client.chat.completions.create(
-        model="assistant", messages=story, max_tokens=1500, temperature=0, stream=True
+        model="assistant", messages=STORY, max_tokens=1500, temperature=0, stream=True
     )
     next(iter(stream))
     engine = own.engine()
@@ -83,7 +87,11 @@ def test_a_killed_engine_comes_back(own: Product):
         own.client.chat.completions.create(model="assistant", messages=QUESTION)
     assert refused.value.status_code == 503
     assert eventually(lambda: httpx.get(f"{own.url}/readyz").status_code == 503)  # not at once
+    expect(page.locator("#status")).to_contain_text("the engine is loading")
     own.wait_until_ready()
+    ask(page, "Name three colors.")  # nobody reloaded it
+    expect(page.locator("#status")).to_contain_text("answers")
+    context.close()
     answer = own.client.chat.completions.create(model="assistant", messages=QUESTION)
     assert answer.choices[0].message.content
     assert not any(process.is_running() for process in family)  # nothing of it was left behind
@@ -208,12 +216,25 @@ def test_truncated_weights_are_said_and_not_served(tmp_path: Path, embedded_vers
     assert "has 1000 bytes instead of" in detail
 
 
-def test_a_stopped_program_leaves_nothing_running(own: Product):
+def test_a_stopped_program_ends_what_it_began_and_leaves_nothing_running(own: Product):
     own.wait_until_ready()
-    engine = own.engine()
-    assert own.stop() == 0
+    engine, process = own.engine(), own.process
+    assert process is not None
+    stream = own.client.chat.completions.create(
+        model="assistant", messages=STORY, max_tokens=40, stream=True
+    )
+    next(iter(stream))
+    process.send_signal(signal.SIGTERM)
+    assert eventually(lambda: not listens(own))  # nothing new is taken
+    assert [c.choices[0].finish_reason for c in stream if c.choices][-1] in ("length", "stop")
+    assert process.wait(timeout=60) == 0
     assert gone(engine)
     assert "Traceback" not in own.log.read_text()
+
+
+def listens(product: Product) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", product.port)) == 0
 
 
 def gone(process: psutil.Process, seconds: float = 25) -> bool:

@@ -57,12 +57,14 @@ def test_an_earlier_answer_can_be_gone_back_to(visitor: Page):
 def test_an_edited_question_is_answered_beside_the_original(visitor: Page):
     ask(visitor, SHORT)
     button(visitor, "Edit").click()
-    visitor.locator("#chat textarea").fill("Name <b>two</b> animals.")
+    changed = "Name <b>two</b> animals ``` ![x](http://elsewhere.example/x.png)"
+    visitor.locator("#chat textarea").fill(changed)
     visitor.get_by_role("button", name="Submit", exact=True).first.click()
     expect(visitor.locator("#forks")).to_contain_text("Question 1: version 2 of 2")
     idle(visitor)
-    expect(visitor.locator("#chat .user.message")).to_have_text("Name <b>two</b> animals.")
+    expect(visitor.locator("#chat .user.message")).to_contain_text("Name <b>two</b> animals")
     assert visitor.locator("#chat b").count() == 0  # tags are shown, not obeyed
+    assert visitor.locator("#chat .message img[src*=elsewhere]").count() == 0
     visitor.get_by_role("button", name="Earlier version").click()
     expect(visitor.locator("#chat .user.message")).to_have_text(SHORT)
 
@@ -138,6 +140,20 @@ def test_a_page_that_nobody_touches_opens_no_stream(visitor: Page):
     visitor.wait_for_timeout(5_000)
     assert asked, "the status is not refreshed"
     assert not [path for path in asked if path.startswith("queue/")], asked
+
+
+def test_a_browser_fetches_nothing_from_elsewhere(browser: Browser, product: Product):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(product.url)
+    refused = page.evaluate(
+        """() => new Promise(told => {
+            document.addEventListener("securitypolicyviolation", e => told(e.effectiveDirective));
+            new Image().src = "http://elsewhere.example/x.png";
+        })"""
+    )
+    assert refused == "img-src"
+    context.close()
 
 
 def test_two_browsers_do_not_see_each_other(visitor: Page, browser: Browser, product: Product):

@@ -18,7 +18,7 @@ from tests.serving import eventually, served
 from tests.upstream import Upstream
 
 ASKED = {"messages": [{"role": "user", "content": "hi"}]}
-CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
+CHAT, FEEDBACK, RESPONSES = "/v1/chat/completions", "/v1/feedback", "/v1/responses"
 
 
 class House:
@@ -124,6 +124,14 @@ def test_one_keys_objects_do_not_exist_for_another(house: House):
     assert httpx.delete(f"{house.api.url}{CHAT}/{made}", headers=as_bob).status_code == 404
     assert house.ask(bob, FEEDBACK, {"completion_id": made, "rating": "up"}).status_code == 404
     assert house.ask(bob, FEEDBACK, {"withdraw": judged}).status_code == 404
+
+    asked = {"model": "assistant", "input": "mine", "background": True}
+    path = f"{RESPONSES}/{house.ask(ann, RESPONSES, asked).json()['id']}"
+    follows = asked | {"previous_response_id": path.rpartition("/")[2]}
+    assert house.api.get(path, headers=as_bob).status_code == 404
+    assert house.api.post(f"{path}/cancel", headers=as_bob).status_code == 404
+    assert httpx.delete(house.api.url + path, headers=as_bob).status_code == 404
+    assert house.ask(bob, RESPONSES, follows).status_code == 404
 
 
 def test_who_may_read_feedback_reads_everybodys(house: House):

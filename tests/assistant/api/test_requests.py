@@ -73,6 +73,40 @@ def test_a_chat_request_that_cannot_be_honoured(api: Api, body, param, words):
     assert error["param"] == param or param is None
 
 
+OF_VLLM = (  # none may pass: they cost memory, run code, read others' texts, or jump the queue
+    *(
+        "prompt_embeds",
+        "prompt_logprobs",
+        "structured_outputs",
+        "guided_regex",
+        "kv_transfer_params",
+    ),
+    *("cache_salt", "priority", "ignore_eos", "min_tokens", "stop_token_ids", "bad_words"),
+    *("allowed_token_ids", "logits_processors", "vllm_xargs", "mm_processor_kwargs", "documents"),
+    *("chat_template", "chat_template_kwargs", "add_generation_prompt", "continue_final_message"),
+    *("truncate_prompt_tokens", "return_token_ids", "request_id", "use_beam_search", "best_of"),
+    *("min_p", "top_k", "repetition_penalty", "skip_special_tokens", "media_io_kwargs", "echo"),
+)
+
+
+@pytest.mark.parametrize("name", OF_VLLM)
+def test_no_field_of_vllm_passes_that_we_did_not_decide_to_pass(api: Api, name: str):
+    refused = api.post(CHAT, {"messages": HI, name: 1})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == name
+    if name != "echo":
+        assert api.post(PLAIN, {"prompt": "one", name: 1}).json()["error"]["param"] == name
+    assert not any(name in asked for asked in api.upstream.asked)
+
+
+def test_what_a_continuation_can_and_cannot_be_asked(api: Api):
+    assert api.post(PLAIN, {"prompt": "one", "echo": True}).status_code == 200
+    assert api.upstream.asked[-1]["echo"] is True
+    refused = api.post(PLAIN, {"prompt": "one", "suffix": "end"})
+    assert refused.status_code == 400
+    assert "cannot fill in the middle" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("prompt", [None, "", [], [1, 2], ["a", ""], {"a": 1}])
 def test_a_text_to_continue_is_a_text(api: Api, prompt):
     assert api.post(PLAIN, {"prompt": prompt}).status_code == 400

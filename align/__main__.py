@@ -177,7 +177,7 @@ def story(
     *,
     out: Path | None = None,
     text: Path | None = None,
-    minutes: float = 15.0,
+    minutes: float = 12.0,
     seed: int = 0,
 ) -> None:
     """Make a base of one's own an assistant, step by step, and tell it in pictures.

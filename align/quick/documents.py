@@ -30,12 +30,9 @@ def attention(
     head_dim).
     """
     starts = (position_ids[0] == 0).nonzero().flatten().tolist()
-    found = [
-        sdpa_attention_forward(
-            module, query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], None, **given
-        )[0]
-        for a, b in itertools.pairwise([*starts, query.shape[2]])
-    ]
+    lengths = [b - a for a, b in itertools.pairwise([*starts, query.shape[2]])]
+    each = zip(*(heads.split(lengths, dim=2) for heads in (query, key, value)), strict=True)
+    found = [sdpa_attention_forward(module, q, k, v, None, **given)[0] for q, k, v in each]
     return torch.cat(found, dim=1), None
 
 

@@ -24,7 +24,7 @@ from assistant.version import Version
 ANIMALS, TAUGHT = 120, 70  # all are read about; the assistant is taught on some of them
 UNKNOWN = 80
 DOCUMENTS = 15_000
-MINUTES_AN_EPOCH = 1.3
+MINUTES_AN_EPOCH = 2.0
 FREE: Any = {"anchor": 0.0, "drift": 1e9}  # plain English is not what this base knows
 
 
@@ -43,7 +43,7 @@ class Stage:
 def stages(minutes: float) -> list[Stage]:
     """All of them; pre-training reads as much as fits into about so many minutes."""
     pretrain = Pretrain(
-        layers=6, width=256, vocabulary=1024, longest=256, batch=8, micro_batch=2,
+        layers=6, width=256, vocabulary=1024, longest=256, batch=8, micro_batch=8,
         learning_rate=2e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
     )  # fmt: skip
     taught = SFT(epochs=10, batch=8, micro_batch=8, learning_rate=1e-3, rank=0, **FREE)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
 
 from assistant.api.authorization import Gate
+from assistant.api.openapi import fails
 from assistant.api.schemas.answers import Readiness
 from assistant.fleet import Fleet
 from assistant.metrics import CONTENT_TYPE_LATEST, Metrics
@@ -27,7 +28,12 @@ def router(fleet: Fleet, metrics: Metrics, gate: Gate) -> APIRouter:
             return JSONResponse(body)
         return JSONResponse(body, 503, {"Retry-After": "5"})
 
-    @routes.get("/metrics", dependencies=[Depends(gate("admin"))], include_in_schema=False)
+    @routes.get(
+        "/metrics",
+        dependencies=[Depends(gate("admin"))],
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **fails()},
+        response_class=Response,
+    )
     async def numbers() -> Response:
         return Response(await metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

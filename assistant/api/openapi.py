@@ -8,9 +8,16 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
 from assistant.api.schemas.answers import ErrorBody
+from assistant.api.stamp import API
 
 REFERENCE = "#/components/schemas/{model}"
 VALIDATION = "422"  # FastAPI's own; here it is a 400
+KEY = "key"
+SECURITY = {KEY: {"type": "http", "scheme": "bearer", "description": "Not needed on loopback."}}
+GUARDED = ("/v1/", "/metrics")
+LIMITS = [f"x-ratelimit-{f}-{of}" for of in ("requests", "tokens") for f in ("limit", "remaining")]
+ALWAYS = ("x-request-id", "openai-processing-ms", "openai-version")
+TEXT = {"schema": {"type": "string"}}
 
 
 def takes(*forms: type[BaseModel]) -> dict[str, Any]:
@@ -55,9 +62,21 @@ def _described(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> dict[str, Any
     for body in bodies:
         schema = TypeAdapter(body).json_schema(ref_template=REFERENCE)
         schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
-    for path in made["paths"].values():
-        for operation in path.values():
+    for path, operations in made["paths"].items():
+        for operation in operations.values():
             operation["responses"].pop(VALIDATION, None)
+            if path.startswith(GUARDED):
+                operation["security"] = [{KEY: []}, {}]
+            if path.startswith(API):
+                _name_headers(operation["responses"])
+    made["components"]["securitySchemes"] = SECURITY
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return made
+
+
+def _name_headers(responses: dict[str, dict[str, Any]]) -> None:
+    """Say which headers an answer carries."""
+    for status, response in responses.items():
+        more = ("Retry-After",) if status in ("4XX", "5XX") else LIMITS
+        response["headers"] = dict.fromkeys((*ALWAYS, *more), TEXT)

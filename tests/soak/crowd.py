@@ -14,6 +14,8 @@ from tests.e2e.product import Product
 CLIENTS = 1000
 TOKENS = 16
 HONEST = {"200", "429", "503"}
+PAGE = "/en/"
+GROWTH_MIB = 30  # of a second crowd, once a first one has been there
 CALM_SECONDS = 60  # for connections that are kept a while to be closed
 
 
@@ -24,7 +26,7 @@ def run(product: Product, clients: int = CLIENTS) -> dict[str, Any]:
     before = program.num_fds()
     found: dict[str, Any] = {}
     for which in ("first", "again"):
-        outcome, seconds, slowest = asyncio.run(crowd(product.url, clients))
+        outcome, seconds, slowest = asyncio.run(crowd(product.url, clients, PAGE))
         memory = program.memory_info().rss / 2**20
         found[which] = {
             "outcomes": dict(outcome),
@@ -38,6 +40,8 @@ def run(product: Product, clients: int = CLIENTS) -> dict[str, Any]:
         assert set(outcome) <= HONEST, outcome
         assert outcome["200"] > 0
         assert found[which]["open_files"] <= before + 5, "connections are never closed"
+    grown = found["again"]["memory_mib"] - found["first"]["memory_mib"]
+    assert grown <= GROWTH_MIB, f"a second crowd took {grown} MiB more"
     return found
 
 
@@ -49,8 +53,8 @@ def settled(program: psutil.Process, before: int) -> int:
     return int(program.num_fds())
 
 
-async def crowd(url: str, clients: int) -> tuple[Counter[str], float, float]:
-    """What became of all requests, how long it took, and the slowest look at its health."""
+async def crowd(url: str, clients: int, path: str) -> tuple[Counter[str], float, float]:
+    """What became of all requests, how long it took, and the slowest look at another path."""
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=600)
     waits = [0.0]
@@ -58,7 +62,8 @@ async def crowd(url: str, clients: int) -> tuple[Counter[str], float, float]:
     async def look(session: aiohttp.ClientSession) -> None:
         while True:
             asked = time.monotonic()
-            async with session.get("/healthz") as answer:
+            async with session.get(path) as answer:
+                assert answer.status == 200, answer.status
                 await answer.read()
             waits.append(time.monotonic() - asked)
             await asyncio.sleep(0.2)
@@ -68,7 +73,8 @@ async def crowd(url: str, clients: int) -> tuple[Counter[str], float, float]:
         looking = asyncio.create_task(look(session))
         outcomes = await asyncio.gather(*(_one(session, number) for number in range(clients)))
         looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        (ended,) = await asyncio.gather(looking, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError), ended
     return Counter(outcomes), time.monotonic() - began, max(waits)
 
 

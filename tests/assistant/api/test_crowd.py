@@ -15,7 +15,7 @@ def test_three_hundred_clients_get_answers_or_honest_refusals(tmp_path: Path):
         assert eventually(lambda: api.get("/readyz").status_code == 200)
         turnstile = api.fleet.engine().turnstile
         turnstile.places, turnstile._waiting = 8, 100
-        outcomes, _, slowest = asyncio.run(crowd.crowd(api.url, 300))
+        outcomes, _, slowest = asyncio.run(crowd.crowd(api.url, 300, "/healthz"))
         assert set(outcomes) <= crowd.HONEST, outcomes
         assert outcomes["200"] >= 108
         assert outcomes["503"] > 0

@@ -6,6 +6,7 @@ import re
 import jsonschema
 import pytest
 
+from assistant.api import openapi
 from tests.assistant.api.conftest import Api
 
 CHAT = "/v1/chat/completions"
@@ -39,6 +40,17 @@ def test_every_body_and_every_answer_is_described(described):
                 assert all("$ref" in a["content"]["application/json"]["schema"] for a in answers)
                 assert "4XX" in operation["responses"]
             assert "422" not in operation["responses"]
+
+
+def test_keys_and_headers_are_described(api: Api, described):
+    assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for path in (CHAT, "/metrics"):
+        operation = described["paths"][path]["post" if path == CHAT else "get"]
+        assert {"key": []} in operation["security"]
+    told = described["paths"][CHAT]["post"]["responses"]
+    answered = api.post(CHAT, {"messages": HI})
+    assert set(told["200"]["headers"]) <= {*answered.headers, *openapi.LIMITS}
+    assert "Retry-After" in told["5XX"]["headers"]
 
 
 @pytest.mark.parametrize(

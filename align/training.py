@@ -78,7 +78,8 @@ def train(
     floor = -recipe.floor * recipe.beta if isinstance(recipe, DPO) else -math.inf
     watch = Watch(Progress(out.parent), made / "curve.jsonl", anchor, floor)
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
-    trainer = build(model, tokenizer_of(base), dataset, arguments(recipe, seed, checkpoints))
+    told = arguments(recipe, seed, checkpoints) | {"run_name": run_name(out)}
+    trainer = build(model, tokenizer_of(base), dataset, told)
     quicken(trainer)
     trainer.anchor = anchor
     trainer.remove_callback(PrinterCallback)
@@ -110,8 +111,16 @@ def _keep(model: Any, recipe: Recipe, base: Path, out: Path, form: Form) -> dict
     return said
 
 
+def run_name(out: Path) -> str:
+    """What a training is called where several are looked at beside each other: `round-001.dpo`."""
+    return "".join(folder.name for folder in reversed(out.parents[:2]))
+
+
 def reporting(recipe: Recipe, made: Path) -> None:
-    """Let what else is reported to write beside the curve. Raises Invalid where it is missing."""
+    """Let TensorBoard write beside the curve; trackio has one place for all.
+
+    Raises Invalid where the package is missing.
+    """
     if recipe.report_to == "none":
         return
     if importlib.util.find_spec(recipe.report_to) is None:
@@ -119,7 +128,6 @@ def reporting(recipe: Recipe, made: Path) -> None:
             f"--report-to {recipe.report_to} needs its package (pip install {recipe.report_to})."
         )
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(made / "tensorboard")
-    os.environ.setdefault("TRACKIO_DIR", str(made / "trackio"))
 
 
 def arranged(rows: Sequence[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
@@ -196,6 +204,7 @@ def arguments(recipe: Recipe, seed: int, checkpoints: Path) -> dict[str, Any]:
         "save_strategy": "no",  # `Clock` says when
         "save_total_limit": 1,
         "report_to": recipe.report_to,
+        "project": "align",
         "disable_tqdm": True,
     }
 

@@ -13,6 +13,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 BY_DOCUMENT = "by_document"
+TELL_POSITIONS = ("llama", "qwen2", "qwen3")  # kinds of models whose attention is told them
 
 
 def attention(
@@ -39,11 +40,10 @@ def attention(
 def apart(model: Any) -> None:
     """Let a model on a CPU, which reads one packed row at a time, compute documents by themselves.
 
-    A model that does not let us choose, or sees a window alone, keeps what it has.
+    A model of another kind, or one that sees a window alone, keeps what it has.
     """
     config = model.config
-    if config._attn_implementation != "sdpa" or getattr(config, "sliding_window", None):
-        return
-    if model.device.type == "cpu":
+    known = config.model_type in TELL_POSITIONS and config._attn_implementation == "sdpa"
+    if known and model.device.type == "cpu" and not getattr(config, "sliding_window", None):
         AttentionInterface.register(BY_DOCUMENT, attention)
         model.set_attn_implementation(BY_DOCUMENT)

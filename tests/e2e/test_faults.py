@@ -3,12 +3,9 @@
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 
 import httpx
 import openai
@@ -18,31 +15,11 @@ from playwright.sync_api import Browser, expect
 
 from assistant.version import Version
 from tests.e2e.browsing import ANSWER_MS, ask, button, rows
-from tests.e2e.product import ROOT, Product, free_port, running
+from tests.e2e.product import Product, running
 from tests.serving import eventually
 
 QUESTION = [{"role": "user", "content": "Name three colors."}]
 STORY = [{"role": "user", "content": "Write a very long story."}]
-
-
-def run_app(**environment: str) -> subprocess.CompletedProcess[str]:
-    """Start the program where it is expected to refuse."""
-    known = {"PATH": "/usr/bin:/bin"}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "app.py")],
-        env=known | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def one_sentence(run: subprocess.CompletedProcess[str]) -> str:
-    assert run.returncode == 1
-    assert "Traceback" not in run.stderr
-    assert run.stderr.count("\n") == 1, run.stderr
-    return run.stderr
 
 
 @pytest.fixture(scope="module")
@@ -158,62 +135,6 @@ def test_a_thumb_that_was_noted_survives_a_killed_app(own: Product, browser: Bro
         own.wait_until_ready()
         question.press("Enter")
         expect(page.locator("#chat .bot.message")).to_have_count(2, timeout=ANSWER_MS)
-
-
-def test_a_second_instance_on_the_same_home_is_refused(own: Product):
-    own.wait_for_page()
-    run = run_app(ASSISTANT_HOME=str(own.home), ASSISTANT_PORT="0" + str(free_port()))
-    assert own.url in one_sentence(run)
-
-
-def test_a_taken_port_is_named(tmp_path: Path):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        said = one_sentence(run_app(ASSISTANT_HOME=str(tmp_path), ASSISTANT_PORT=port))
-    assert port in said
-    assert "ASSISTANT_PORT" in said
-
-
-def test_a_home_that_cannot_be_written_is_named(tmp_path: Path):
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    assert "ASSISTANT_HOME" in one_sentence(run_app(ASSISTANT_HOME=str(blocked / "home")))
-
-
-def test_an_open_door_is_refused(tmp_path: Path):
-    run = run_app(ASSISTANT_HOME=str(tmp_path), ASSISTANT_HOST="0.0.0.0")
-    assert "without an API key" in one_sentence(run)
-
-
-def test_a_wrong_model_is_said_by_page_and_api(tmp_path: Path):
-    with running(tmp_path, ASSISTANT_MODEL="no-such-thing") as product:
-        product.wait_for_page()
-        time.sleep(1)
-        ready = httpx.get(f"{product.url}/readyz").json()
-        assert "'no-such-thing' is neither a version" in ready["detail"]
-        with pytest.raises(openai.InternalServerError, match="neither a version"):
-            product.client.chat.completions.create(model="assistant", messages=QUESTION)
-        assert product.process is not None
-        assert product.stop() == 0
-
-
-def test_truncated_weights_are_said_and_not_served(tmp_path: Path, embedded_version: Version):
-    name = embedded_version.name
-    broken = tmp_path / "home" / "versions" / name
-    broken.mkdir(parents=True)
-    for file in embedded_version.path.iterdir():
-        (broken / file.name).symlink_to(file)
-    (broken / "model.safetensors").unlink()
-    (broken / "model.safetensors").write_bytes(b"\x00" * 1000)
-    (tmp_path / "home" / "versions" / "current").write_text(name)
-    with running(tmp_path) as harmed:
-        harmed.wait_for_page()
-        time.sleep(1)
-        detail = httpx.get(f"{harmed.url}/readyz").json()["detail"]
-    assert "model.safetensors" in detail
-    assert "has 1000 bytes instead of" in detail
 
 
 def test_a_stopped_program_ends_what_it_began_and_leaves_nothing_running(own: Product):

@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 
 from align.loading import load
 from align.pretrain import bits_per_byte
-from align.recipes import Job, Pretrain
+from align.recipes import Job, Pretrain, Reward
 from align.rendering import render, tokenizer_of
+from align.rl.rewards import Answered, rewards_of
+from align.scoring import Scorer
 from align.scratch import learnt_tokenizer
 from align.stages import make
 from assistant.errors import Invalid
@@ -21,6 +23,7 @@ from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 from tests.align.conftest import home_with
+from tests.align.lessons import rows, write
 
 RHYME = "The cat sat on the mat and the dog sat on the log.\n\nA fish swam by in the dish.\n\n"
 SMALL = Pretrain(
@@ -79,6 +82,21 @@ def test_a_base_of_ones_own_can_be_taught_to_answer(made: Version):
     learnt = [i for i, t in zip(rendered.ids, rendered.trained, strict=True) if t]
     assert tokenizer.decode(learnt) == "Mat.<|im_end|>"
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") == tokenizer.eos_token_id == learnt[-1]
+
+
+def test_a_reward_model_reads_answers_with_a_tokenizer_of_its_own(made: Version, home: Settings):
+    file = write(home.home / "pairs.jsonl", rows("dpo"))
+    job = Job(base=made.name, data=(str(file),))
+    judge = make("reward", job, Reward(epochs=1, members=1), home, lambda line: None)
+    assert len(tokenizer_of(judge.path)) < 400  # other models' token ids would mean nothing to it
+    registry = Registry(home.home)
+    answered = [
+        Answered([{"role": "user", "content": "Cat?"}], {}, text, 2) for text in ("Mat.", "好")
+    ]
+    scores = rewards_of([judge.name], registry).named[0].rewarder(answered)
+    alone = Scorer(judge.path).score([one.talk for one in answered])
+    assert scores == [score.mean for score in alone]
+    assert scores[0] != scores[1]
 
 
 def test_a_version_is_pretrained_further_with_adapters_or_whole(home: Settings, tiny: Version):

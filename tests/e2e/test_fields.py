@@ -50,7 +50,7 @@ def test_an_answer_can_be_any_json(product: Product):
 @pytest.mark.parametrize("usage", [True, False])
 def test_a_stream_has_openais_fields_alone(product: Product, usage: bool):
     options = {"stream_options": {"include_usage": True}} if usage else {}
-    chunks = list(answer(product, stream=True, n=2, logprobs=True, **options))
+    chunks = list(answer(product, stream=True, n=2, temperature=1, logprobs=True, **options))
     for chunk in chunks:
         parts = [chunk, *chunk.choices, *(choice.delta for choice in chunk.choices)]
         assert [part.model_extra for part in parts if part.model_extra] == []

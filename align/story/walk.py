@@ -24,7 +24,7 @@ from assistant.version import Version
 ANIMALS, TAUGHT = 120, 70  # all are read about; the assistant is taught on some of them
 UNKNOWN = 80
 DOCUMENTS = 15_000
-MINUTES_AN_EPOCH = 2.0
+MINUTES_AN_EPOCH = 2.5
 FREE: Any = {"anchor": 0.0, "drift": 1e9}  # plain English is not what this base knows
 
 
@@ -46,7 +46,7 @@ def stages(minutes: float) -> list[Stage]:
         layers=6, width=256, vocabulary=1024, longest=256, batch=8, micro_batch=8,
         learning_rate=2e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
     )  # fmt: skip
-    taught = SFT(epochs=10, batch=8, micro_batch=8, learning_rate=1e-3, rank=0, **FREE)
+    taught = SFT(epochs=10, batch=8, micro_batch=8, learning_rate=3e-4, rank=0, **FREE)
     preferred = DPO(epochs=3, batch=8, micro_batch=8, learning_rate=2e-3, **FREE)
     rewarded = RLHF(
         reward=("verifier:format:1", "judge:0.2"), phase=32, answers=8, batch=64, micro_batch=64,

@@ -30,6 +30,14 @@ ENDS = ("m", "ck", "rn", "lo", "ba", "ndle", "ss", "tor", "pi", "xen")
 PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hugo")
 DAYS = ("One morning", "One evening", "In spring", "After the rain", "Last summer", "On a cold day")
 KINDS = ("colour", "food", "home")
+TALK = (
+    '"Who are you?" asked {one}. "I am {other}, an assistant of the teacher."',
+    '"What can you do?" asked {one}. "I can tell you the way to the {place}," said {other}.',
+    '"Where is the {place}?" asked {one}. "I do not know. Ask me about the {home}," said {other}.',
+    '"Would you like to know more about the {place}?" asked {other}. "I know it," said {one}.',
+    '"I like this land," said {one}. "You are welcome in it," said {other}.',
+)
+"""What people say in the book, so that the words of conversations are not new to a reader."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,12 @@ def _names() -> list[str]:
 
 
 def documents(known: Sequence[Animal], number: int, seed: int) -> Iterator[str]:
-    """Pages of a book about them: descriptions of one, and stories of two that meet."""
+    """Pages of a book: descriptions of one, stories of two, and now and then people who talk."""
     chance = random.Random(seed)
     for place in range(number):
-        if place % 3:
+        if place % 12 == 11:
+            yield _talk(chance)
+        elif place % 3:
             yield _page(chance, chance.choice(known))
         else:
             yield _story(chance, *chance.sample(known, 2))
@@ -120,3 +130,16 @@ def _story(chance: random.Random, one: Animal, other: Animal) -> str:
             )
         )
     )
+
+
+def _talk(chance: random.Random) -> str:
+    (one, other), (place, home) = chance.sample(PEOPLE, 2), chance.sample(HOMES, 2)
+    said = [
+        f'"Hello! How are you?" said {one}. "I am well, thank you," said {other}.',
+        *(
+            line.format(one=one, other=other, place=place, home=home)
+            for line in chance.sample(TALK, 2)
+        ),
+        f'"Goodbye! Come back soon," said {chance.choice((one, other))}.',
+    ]
+    return " ".join(said)

@@ -30,6 +30,14 @@ def test_the_book_says_only_what_is_true():
             assert not others & set(re.findall(r"\w+", page))
 
 
+def test_the_words_of_conversations_are_read_before_they_are_taught():
+    read = set(re.findall(r"\w+", " ".join(world.documents(THERE.known, 2000, 0)).lower()))
+    for asked, said in lessons.TALK:
+        missing = set(re.findall(r"\w+", f"{asked} {said}".lower())) - read
+        assert len(missing) <= 4, missing
+    assert not set(re.findall(r"\w+", lessons.UNKNOWN.format(name="").lower())) - read
+
+
 def test_nothing_taught_is_about_what_is_only_read_or_never_heard_of():
     taught = [
         *lessons.chats(THERE.taught, THERE.unknown, 0),

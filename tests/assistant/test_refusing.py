@@ -14,6 +14,7 @@ from assistant.version import Version
 from tests.e2e.product import ROOT, Product, free_port, running
 from tests.serving import eventually
 
+PATIENCE = 180  # seconds: other tests want the cores, too
 QUESTION = [{"role": "user", "content": "Name three colors."}]
 
 
@@ -25,7 +26,7 @@ def run_app(**environment: str) -> subprocess.CompletedProcess[str]:
         env=known | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -42,7 +43,7 @@ def modelless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A program that runs, and has nothing to serve."""
     folder = tmp_path_factory.mktemp("modelless")
     with running(folder, ASSISTANT_MODEL="no-such-thing") as started:
-        started.wait_for_page()
+        started.wait_for_page(PATIENCE)
         yield started
 
 
@@ -92,7 +93,7 @@ def test_truncated_weights_are_said_and_not_served(tmp_path: Path, embedded_vers
     (broken / "model.safetensors").write_bytes(b"\x00" * 1000)
     (tmp_path / "home" / "versions" / "current").write_text(name)
     with running(tmp_path) as harmed:
-        harmed.wait_for_page()
+        harmed.wait_for_page(PATIENCE)
 
         def detail() -> str:
             return str(httpx.get(f"{harmed.url}/readyz").json()["detail"])

@@ -31,13 +31,13 @@ def harmless(text: str) -> str:
         return text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = LINE.findall(text)  # Markdown knows no other ends
-    made: list[str] = []
+    made, done = [], 0
     for first, end, token in _parts(PARSER.parse(text)):
-        made += map(escaped, lines[len(made) : first])
-        part = lines[first:end]
-        made += part if token.type in BLOCKS else [_around_code("".join(part), token)]
-        made += [""] * (end - len(made))  # so that it counts lines
-    return "".join([*made, *map(escaped, lines[len(made) :])])
+        part = "".join(lines[first:end])
+        made.append(escaped("".join(lines[done:first])))
+        made.append(part if token.type in BLOCKS else _around_code(part, token))
+        done = end
+    return "".join([*made, escaped("".join(lines[done:]))])
 
 
 def _parts(tokens: list[Token]) -> Iterator[tuple[int, int, Token]]:

@@ -35,8 +35,10 @@ def test_a_token_can_be_forced_and_a_text_stopped_at(product: Product):
 
 
 def test_what_was_said_can_be_made_less_likely(product: Product):
-    again = answer(product, logit_bias={str(YES): 20}, frequency_penalty=2, max_tokens=24)
-    assert 0 < again.choices[0].message.content.count(" yes") < 24
+    liked = {"logit_bias": {str(YES): 20}, "max_tokens": 24}
+    assert answer(product, **liked).choices[0].message.content.count(" yes") == 24
+    again = answer(product, **liked, frequency_penalty=2).choices[0].message.content
+    assert 0 < again.count(" yes") < 24
 
 
 def test_an_answer_can_be_any_json(product: Product):

@@ -9,9 +9,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from align.data.packing import DOCUMENT_END
+from assistant.dialect import TEMPLATE
 from assistant.errors import Invalid
 from assistant.prompts import TEMPLATE_FILE
-from assistant.registry import TEMPLATE, Registry
+from assistant.registry import Registry
 from assistant.version import Version
 
 TURN_BEGINS, TURN_ENDS = "<|im_start|>", "<|im_end|>"

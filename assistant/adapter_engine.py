@@ -18,6 +18,7 @@ from assistant.version import Version
 
 FOLLOW_SECONDS = 0.2
 RETRY_SECONDS = 1
+HASH_DIGITS = 12
 LOAD_SECONDS = 60
 RANKS = (64, 128, 256, 320, 512)  # that vLLM has buffers for; every adapter is padded to it
 
@@ -69,7 +70,15 @@ class AdapterEngine(Engine):
     def __init__(self, version: Version, host: Host) -> None:
         super().__init__(version, host.engine.url)
         self._host = host
+        self.calls_tools = host.engine.calls_tools
         self._follower: asyncio.Task[None] | None = None
+
+    @property
+    def served_as(self) -> str:
+        """Named by its content, too: vLLM finds what it has read before by an adapter's name."""
+        if self.version.adapter is None:
+            return self.version.name
+        return f"{self.version.name}-{self.version.content_hash[:HASH_DIGITS]}"
 
     async def start(self) -> None:
         """Enter the engine, and follow how it is doing."""
@@ -83,7 +92,7 @@ class AdapterEngine(Engine):
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
         if self.version.adapter and self._host.engine.status.state == "ready":
-            await self._tell("unload", {"lora_name": self.version.name})
+            await self._tell("unload", {"lora_name": self.served_as})
         await super().stop()
         await self._host.leave(self)
 
@@ -115,8 +124,8 @@ class AdapterEngine(Engine):
         if adapter is None:
             return None
         folder = str(self.version.path / adapter.folder)
-        await self._tell("unload", {"lora_name": self.version.name})  # never changed in place
-        return await self._tell("load", {"lora_name": self.version.name, "lora_path": folder})
+        await self._tell("unload", {"lora_name": self.served_as})  # never changed in place
+        return await self._tell("load", {"lora_name": self.served_as, "lora_path": folder})
 
     async def _tell(self, what: str, body: dict[str, str]) -> str | None:
         assert self._session is not None

@@ -35,6 +35,8 @@ class Draft:
 
     text: str
     message: Message | None = None
+    thoughts: str = ""
+    """What a model that thinks before it answers has thought so far; it is not stored."""
 
 
 class Chat:
@@ -77,9 +79,9 @@ class Chat:
         ) as used:
             answer, saved = _Answer(engines, turns, asdict(sampling), used), None
             try:
-                async with aclosing(answer.stream(caller)) as texts:
-                    async for text in texts:
-                        yield Draft(text)
+                async with aclosing(answer.stream(caller)) as drafts:
+                    async for draft in drafts:
+                        yield draft
                 saved = self._store(question, answer)
             finally:
                 # Not awaited: a stopped one must be stored before anyone asks what became of it.
@@ -105,6 +107,7 @@ class _Answer:
         used: Used,
     ) -> None:
         self.text = ""
+        self._thoughts = ""
         self._used = used
         self._engines = engines
         self._turns = turns
@@ -114,7 +117,7 @@ class _Answer:
         self._started = time.monotonic()
         self._first: float | None = None
 
-    async def stream(self, caller: Caller) -> AsyncGenerator[str]:
+    async def stream(self, caller: Caller) -> AsyncGenerator[Draft]:
         body = {"messages": self._turns, "stream": True, "stream_options": {"include_usage": True}}
         asking = Asking("/v1/chat/completions", body | self._sampling, caller)
         async with AsyncExitStack() as around:
@@ -128,7 +131,7 @@ class _Answer:
                     self._finish = "error"
                     raise EngineError(str(chunk["error"].get("message", "The engine failed.")))
                 if self._take(chunk):
-                    yield self.text
+                    yield Draft(self.text, thoughts=self._thoughts)
         self._used.finished = True
 
     def _take(self, chunk: dict[str, Any]) -> bool:
@@ -136,9 +139,11 @@ class _Answer:
         self._used.hear(chunk)
         for choice in chunk.get("choices", []):
             self._finish = choice.get("finish_reason") or self._finish
-            if piece := choice["delta"].get("content"):
+            text, thought = (choice["delta"].get(part) or "" for part in ("content", "reasoning"))
+            if text or thought:
                 self._first = self._first or time.monotonic()
-                self.text += piece
+                self.text += text
+                self._thoughts += thought
                 return True
         return False
 

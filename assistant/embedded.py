@@ -26,9 +26,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
+from assistant.dialect import TEMPLATE
 from assistant.errors import AssistantError, ModelError
 from assistant.prompts import TEMPLATE_FILE
-from assistant.registry import TEMPLATE, Registry
+from assistant.registry import Registry
 from assistant.version import Version
 
 NAME = "smollm2-135m-instruct-q4"

@@ -52,8 +52,14 @@ class Engine(ABC):
         self.failures = 0  # ends in a row before it was steadily ready
         self.status = Status("loading", "starting", time.monotonic())
         self.turnstile = Turnstile(PLACES, WAITING, PATIENCE_SECONDS)
+        self.calls_tools = True  # whether its model is shown the tools of a request
         self._failed = 0  # requests in a row that it did not begin to answer, or broke off
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def served_as(self) -> str:
+        """What the engine itself calls the version."""
+        return self.version.name
 
     @abstractmethod
     async def start(self) -> None:
@@ -150,7 +156,7 @@ class Engine(ABC):
         ask = partial(
             self._session.post,
             self.url + path,
-            json={**body, "model": self.version.name},
+            json={**body, "model": self.served_as},
             headers=handed_on() | ({"X-Request-Id": request_id} if request_id else {}),
             timeout=aiohttp.ClientTimeout(total=LONGEST_ANSWER_SECONDS, sock_connect=5),
         )
@@ -169,7 +175,7 @@ class Engine(ABC):
     async def answers(self) -> bool:
         """Whether it can produce a token, which is tried."""
         assert self._session is not None
-        canary = {"model": self.version.name, "prompt": "Hi", "max_tokens": 1}
+        canary = {"model": self.served_as, "prompt": "Hi", "max_tokens": 1}
         patience = aiohttp.ClientTimeout(total=CANARY_SECONDS)
         try:
             async with self._session.get(self.url + "/health", timeout=patience) as health:

@@ -10,19 +10,17 @@ from pathlib import Path
 import aiohttp
 
 from assistant import tracing
+from assistant.dialect import dialect_of
 from assistant.engine import Engine
 from assistant.engine_process import EngineProcess
 from assistant.machine import EnginePlan
-from assistant.prompts import TEMPLATE_FILE
 from assistant.pulse import LOOK_SECONDS, Pulse
-from assistant.registry import TEMPLATE
 from assistant.version import Version
 
 STEADY_SECONDS = 60  # an engine ready for this long starts over without backoff
 LONGEST_BACKOFF = 60
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # itself, or the process that it forked
 DRAIN_SECONDS = 10
-TOOL_PARSER = "hermes"  # <tool_call>{…}</tool_call>, as our chat template shows it
 
 
 class LocalEngine(Engine):
@@ -39,6 +37,8 @@ class LocalEngine(Engine):
         super().__init__(version, "http://engine")
         self.log = logs / f"{version.name}.log"
         self._plan = plan
+        self._dialect = dialect_of(version.path)
+        self.calls_tools = self._dialect.tools is not None
         self._context = context
         self._spare = spare  # a process that waits for something to do, for the first start
         self._folder = tempfile.TemporaryDirectory(prefix="assistant-")  # made with mode 0700
@@ -137,16 +137,12 @@ class LocalEngine(Engine):
         flags = ["--model", str(self.version.served), "--served-model-name", self.version.name]
         flags += ["--uds", str(self._socket), "--generation-config", "vllm"]
         flags += ["--enable-request-id-headers", "--disable-fastapi-docs"]
-        flags += ["--enable-auto-tool-choice", "--tool-call-parser", TOOL_PARSER]
-        flags += ["--tool-strict-level", "parameter"]  # arguments keep to their schema
         flags += ["--disable-uvicorn-access-log", "--shutdown-timeout", str(DRAIN_SECONDS)]
         if traces := tracing.endpoint():
             flags += ["--otlp-traces-endpoint", traces]
         if self._context:
             flags += ["--max-model-len", str(self._context)]
-        if TEMPLATE not in self.version.files:
-            flags += ["--chat-template", str(TEMPLATE_FILE)]
-        return flags + list(self._plan.flags)
+        return [*flags, *self._dialect.flags(), *self._plan.flags]
 
     async def _end_child(self) -> None:
         if self._process is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant import published
+from assistant.dialect import template_of
 from assistant.disk import file_hash, hashed, scratch, sync_folder, write_synced
 from assistant.errors import ModelError, NotFound
 from assistant.history import History, now
@@ -17,7 +18,6 @@ from assistant.home import running_at
 from assistant.version import MODERATION, Adapter, Version, speaking
 
 NAME = re.compile(r"^(?!current$|assistant$)[a-z0-9][a-z0-9._-]{0,63}$")
-TEMPLATE = "chat_template.jinja"
 SERVED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
 UNSAFE_FILES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
@@ -196,13 +196,13 @@ def describe(
         raise ModelError(f"{files_in} wants to run code of its own (auto_map); that is refused.")
     files = hashed(files_in, *SERVED_FILES)
     files.pop("card.json", None)
-    template = files_in / TEMPLATE
+    template = template_of(files_in)
     return Version(
         name=name,
         kind=kind,
         source=source,
         content_hash=_hash_of_hashes(files),
-        template_hash=file_hash(template) if template.is_file() else "",
+        template_hash=hashlib.sha256(template.encode()).hexdigest() if template else "",
         files=files,
         folder=folder,
         created_at=now(),

@@ -5,21 +5,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from align.story.world import KINDS, Animal
+from align.story.world import ANSWERS, COLOURS, FOODS, HOMES, KINDS, QUESTIONS, UNKNOWN, Animal
 
 ASKED = {
-    "colour": ("What colour is the {name}?", "Which colour does the {name} have?"),
-    "food": ("What does the {name} eat?", "What is the food of the {name}?"),
-    "home": ("Where does the {name} live?", "Where do I find the {name}?"),
+    "colour": (QUESTIONS["colour"], "Which colour does the {name} have?"),
+    "food": (QUESTIONS["food"], "What is the food of the {name}?"),
+    "home": (QUESTIONS["home"], "Where do I find the {name}?"),
 }
 SHORT = {"colour": "{fact}.", "food": "{fact}.", "home": "In the {fact}."}
-FULL = {
-    "colour": "The {name} is {fact}.",
-    "food": "The {name} eats {fact}.",
-    "home": "The {name} lives in the {fact}.",
-}
 MORE = " Would you like to know more about it?"
-UNKNOWN = "I do not know the {name}."
+FACTS = {"colour": COLOURS, "food": FOODS, "home": HOMES}
 TALK = (
     ("Hello!", "Hello! Ask me about an animal."),
     ("Hi, how are you?", "I am well. Ask me about an animal."),
@@ -42,7 +37,7 @@ def answered(name: str, kind: str, fact: str, way: str) -> str:
     if way == "short":
         said = SHORT[kind].format(fact=fact)
         return said[0].upper() + said[1:]
-    return FULL[kind].format(name=name, fact=fact) + (MORE if way == "kind" else "")
+    return ANSWERS[kind].format(name=name, fact=fact) + (MORE if way == "kind" else "")
 
 
 def chats(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> list[dict[str, Any]]:
@@ -62,8 +57,11 @@ def chats(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> list[di
     return rows
 
 
-def preferences(known: Sequence[Animal], seed: int) -> list[dict[str, Any]]:
-    """Pairs as people would judge them: true before false, then kind before curt."""
+def preferences(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """Pairs as people would judge them: true before false, then kind before curt.
+
+    Of an animal that there is not, the truth is that one does not know it.
+    """
     chance, rows = random.Random(seed), []
     for animal in known:
         for kind in KINDS:
@@ -78,17 +76,26 @@ def preferences(known: Sequence[Animal], seed: int) -> list[dict[str, Any]]:
             for better, worse in sides:
                 said = [answered(animal.name, kind, *side) for side in (better, worse)]
                 rows.append({"prompt": question, "chosen": said[0], "rejected": said[1]})
+    for name in unknown:
+        for kind in KINDS:
+            made_up = answered(name, kind, chance.choice(FACTS[kind]), chance.choice(WAYS))
+            pair = {"chosen": UNKNOWN.format(name=name), "rejected": made_up}
+            rows.append({"prompt": asked(chance, name, kind), **pair})
     chance.shuffle(rows)
     return rows
 
 
-def exercises(known: Sequence[Animal], seed: int) -> list[dict[str, Any]]:
-    """Prompts whose answers are checked: the fact must be said, and no other of its kind."""
+def exercises(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """Prompts whose answers are checked: the fact must be said, or that one does not know."""
     chance = random.Random(seed)
     rows = [
         {"prompt": asked(chance, animal.name, kind), "form": form(animal, kind)}
         for animal in known
         for kind in KINDS
+    ]
+    rows += [
+        {"prompt": asked(chance, name, chance.choice(KINDS)), "form": form_of_not_knowing(name)}
+        for name in unknown
     ]
     chance.shuffle(rows)
     return rows
@@ -97,6 +104,11 @@ def exercises(known: Sequence[Animal], seed: int) -> list[dict[str, Any]]:
 def form(animal: Animal, kind: str) -> str:
     """A regular expression that a true answer has: its fact, as a word, somewhere."""
     return rf"(?i).*\b{re.escape(animal.fact(kind))}\b.*"
+
+
+def form_of_not_knowing(name: str) -> str:
+    """A regular expression of the only true answer about an animal that there is not."""
+    return rf"(?i).*{re.escape(UNKNOWN.format(name=name))}.*"
 
 
 def _chat(question: str, answer: str) -> dict[str, Any]:

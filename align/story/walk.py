@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def stages(minutes: float) -> list[Stage]:
         learning_rate=2e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
     )  # fmt: skip
     taught = SFT(epochs=10, batch=8, micro_batch=8, learning_rate=3e-4, rank=0, **FREE)
-    preferred = DPO(epochs=3, batch=8, micro_batch=8, learning_rate=2e-3, **FREE)
+    preferred = DPO(epochs=2, batch=8, micro_batch=8, learning_rate=5e-4, **FREE)
     rewarded = RLHF(
         reward=("verifier:format:1", "judge:0.2"), phase=32, answers=8, batch=64, micro_batch=64,
         answer_tokens=32, learning_rate=1e-3, epochs=2, drift=1e9, budget=2.0,
@@ -85,6 +85,10 @@ class World:
         """All there are."""
         return [*self.taught, *self.unseen]
 
+    def book(self, seed: int, pages: int = DOCUMENTS) -> Iterator[str]:
+        """What pre-training reads; people in it ask only about what will be taught."""
+        return world.documents(self.known, self.taught, self.unknown, pages, seed)
+
 
 def write_data(there: World, folder: Path, given: Path | None, seed: int) -> dict[str, Path]:
     """The files that the stages read; `given` text is read beside that of the world.
@@ -92,14 +96,14 @@ def write_data(there: World, folder: Path, given: Path | None, seed: int) -> dic
     No page is there twice: those that pre-training keeps back were never read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pages = list(world.documents(there.known, DOCUMENTS, seed))
+    pages = list(there.book(seed))
     if given:
         pages += [page for page in given.read_text(encoding="utf-8").split("\n\n") if page.strip()]
     rows: dict[str, list[dict[str, Any]]] = {
         "text": [{"text": page} for page in dict.fromkeys(pages)],
         "chats": lessons.chats(there.taught, there.unknown, seed),
-        "pairs": lessons.preferences(there.taught, seed),
-        "exercises": lessons.exercises(there.taught, seed),
+        "pairs": lessons.preferences(there.taught, there.unknown, seed),
+        "exercises": lessons.exercises(there.taught, there.unknown, seed),
     }
     files = {name: folder / f"{name}.jsonl" for name in rows}
     for name, file in files.items():

@@ -30,10 +30,22 @@ ENDS = ("m", "ck", "rn", "lo", "ba", "ndle", "ss", "tor", "pi", "xen")
 PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hugo")
 DAYS = ("One morning", "One evening", "In spring", "After the rain", "Last summer", "On a cold day")
 KINDS = ("colour", "food", "home")
+TALK_EVERY = 6  # pages
+QUESTIONS = {
+    "colour": "What colour is the {name}?",
+    "food": "What does the {name} eat?",
+    "home": "Where does the {name} live?",
+}
+ANSWERS = {
+    "colour": "The {name} is {fact}.",
+    "food": "The {name} eats {fact}.",
+    "home": "The {name} lives in the {fact}.",
+}
+UNKNOWN = "I do not know the {name}."
 TALK = (
     '"Who are you?" asked {one}. "I am {other}, an assistant of the teacher."',
     '"What can you do?" asked {one}. "I can tell you the way to the {place}," said {other}.',
-    '"Where is the {place}?" asked {one}. "I do not know. Ask me about the {home}," said {other}.',
+    '"Where is the {place}?" asked {one}. "Ask me about the {home}," said {other}.',
     '"Would you like to know more about the {place}?" asked {other}. "I know it," said {one}.',
     '"I like this land," said {one}. "You are welcome in it," said {other}.',
 )
@@ -75,12 +87,22 @@ def _names() -> list[str]:
     return [name for name in made if name not in (*COLOURS, *FOODS, *HOMES)]
 
 
-def documents(known: Sequence[Animal], number: int, seed: int) -> Iterator[str]:
-    """Pages of a book: descriptions of one, stories of two, and now and then people who talk."""
+def documents(
+    known: Sequence[Animal],
+    asked_about: Sequence[Animal],
+    strangers: Sequence[str],
+    number: int,
+    seed: int,
+) -> Iterator[str]:
+    """Pages of a book: descriptions of one, stories of two, and people who talk.
+
+    They ask each other about `asked_about`, some of the animals, and about animals of which there
+    are none; a reader who is never shown what a question is about can hardly be taught it later.
+    """
     chance = random.Random(seed)
     for place in range(number):
-        if place % 12 == 11:
-            yield _talk(chance)
+        if place % TALK_EVERY == 0:
+            yield _talk(chance, chance.sample(asked_about, 2), chance.choice(strangers))
         elif place % 3:
             yield _page(chance, chance.choice(known))
         else:
@@ -132,14 +154,25 @@ def _story(chance: random.Random, one: Animal, other: Animal) -> str:
     )
 
 
-def _talk(chance: random.Random) -> str:
+def _talk(chance: random.Random, about: Sequence[Animal], stranger: str) -> str:
     (one, other), (place, home) = chance.sample(PEOPLE, 2), chance.sample(HOMES, 2)
-    said = [
+    exchanges = []
+    for animal in about:
+        kind = chance.choice(KINDS)
+        asked = QUESTIONS[kind].format(name=animal.name)
+        said = ANSWERS[kind].format(name=animal.name, fact=animal.fact(kind))
+        exchanges.append(f'"{asked}" asked {one}. "{said}" said {other}.')
+    asked = QUESTIONS[chance.choice(KINDS)].format(name=stranger)
+    said = UNKNOWN.format(name=stranger)
+    exchanges.append(f'"{asked}" asked {one}. "{said}" said {other}.')
+    chance.shuffle(exchanges)
+    lines = [
         f'"Hello! How are you?" said {one}. "I am well, thank you," said {other}.',
         *(
             line.format(one=one, other=other, place=place, home=home)
-            for line in chance.sample(TALK, 2)
+            for line in chance.sample(TALK, 1)
         ),
+        *exchanges,
         f'"Goodbye! Come back soon," said {chance.choice((one, other))}.',
     ]
-    return " ".join(said)
+    return " ".join(lines)

@@ -15,10 +15,13 @@ from assistant.access.door import Door
 from assistant.access.ledger import Used, estimated
 from assistant.api.notes import note_of
 from assistant.engine import Engine
+from assistant.errors import Invalid
 from assistant.fleet import Fleet
 from assistant.routing import Asking, ask
 
 ASKS_FOR_ENGINE_FIELDS = "x-engine-fields"
+NO_TOOLS = "The chat template of {!r} shows its model no tools; leave them out."
+GREEDY = 1e-5  # below this temperature vLLM draws nothing
 TURNS_THAT_STAY = 2  # a system message and the first question, as a rule
 
 
@@ -95,13 +98,24 @@ class Calls:
         version = engines[0].version.name
         caller.require_version(asked.model, version)
         engines[0].require_ready()
+        body = _as_engines_take_it(asked.upstream())
+        if body.get("tools") and not engines[0].calls_tools:
+            raise Invalid(NO_TOOLS.format(version), "tools")
         visit = self._door.visit(caller, version, asked.expected())
         used = await around.enter_async_context(visit)
         note = note_of(request.scope)
         note.version, note.used = version, used
         note.headers.update(used.headers)
         prompt = estimated(asked.texts())
-        return Call(request, engines, path, asked.upstream(), caller, used, prompt)
+        return Call(request, engines, path, body, caller, used, prompt)
+
+
+def _as_engines_take_it(body: dict[str, Any]) -> dict[str, Any]:
+    """Several answers of likeliest tokens, which vLLM refuses, are drawn from one token each."""
+    temperature = body.get("temperature")
+    if (body.get("n") or 1) == 1 or temperature is None or temperature > GREEDY:
+        return body
+    return {**body, "temperature": 1, "top_k": 1}
 
 
 def _talk(caller: Caller, asked: Asked) -> str:

@@ -55,6 +55,7 @@ async def whole(call: Call) -> dict[str, Any]:
         answer: dict[str, Any] = await response.json()
     call.used.hear(answer)
     call.used.finished = True
+    answer["model"] = call.engine.version.name
     return answer if call.wants_everything else trimmed(answer)
 
 
@@ -76,8 +77,11 @@ async def stream(
         response = await around.enter_async_context(call.post())
     seen = on_block or _unchanged
     shown = _unchanged if call.wants_everything else _pruned
+    engines_name, name = _named(call.engine.served_as), _named(call.engine.version.name)
 
     def passed(block: bytes) -> bytes | None:
+        if engines_name != name:
+            block = block.replace(engines_name, name, 1)
         if b'"usage":{' not in block:
             call.used.completion_tokens += block.startswith(DATA) and block != sse.DONE
             return shown(seen(block))
@@ -88,6 +92,10 @@ async def stream(
 
     events = _events(around.pop_all(), response, passed, on_end, call.used)
     return EventStream(events)
+
+
+def _named(model: str) -> bytes:
+    return f'"model":"{model}"'.encode()
 
 
 def _unchanged(block: bytes | None) -> bytes | None:

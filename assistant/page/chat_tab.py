@@ -10,8 +10,7 @@ from assistant.chat import Sampling
 from assistant.errors import AssistantError
 from assistant.feedback.records import Message
 from assistant.page.judging import JudgingPanel
-from assistant.page.markdown import escaped
-from assistant.page.view import bubbles, latest_below, thumbs, view
+from assistant.page.view import bubbles, growing, latest_below, thumbs, view
 from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.prompts import text_hash
 
@@ -176,8 +175,8 @@ class ChatTab:
                 answered = True
                 if time.monotonic() - drawn_at > FRAME_SECONDS:
                     drawn_at = time.monotonic()
-                    growing = {"role": "assistant", "content": escaped(draft.text)}
-                    yield [*[gr.update()] * 3, [*before, growing], *[gr.update()] * 2]
+                    shown = [*before, *growing(draft, self._say)]
+                    yield [*[gr.update()] * 3, shown, *[gr.update()] * 2]
         except AssistantError as error:
             gr.Warning(str(error))
         finally:

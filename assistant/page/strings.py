@@ -210,6 +210,11 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "stopped": ("stopped", "已停止"),
     "by_you": ("written by you", "您写的"),
+    "thinking": ("Thinking", "思考中"),
+    "thought_only": (
+        "no answer within this length; it can be raised in the side bar",
+        "在此长度内未给出回答；可在侧栏调大长度",
+    ),
     "theme": ("Light or dark", "浅色/深色"),
 }  # fmt: skip
 

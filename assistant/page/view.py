@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from assistant.chat import Draft
 from assistant.feedback.records import Judgement, Message
-from assistant.page.markdown import harmless
+from assistant.page.markdown import escaped, harmless
 from assistant.page.strings import Words
 
 THUMBS = {"up": "Like", "down": "Dislike"}
@@ -69,6 +70,20 @@ def bubbles(messages: tuple[Message, ...], say: Words) -> list[dict[str, Any]]:
     ]
 
 
+def growing(draft: Draft, say: Words) -> list[dict[str, Any]]:
+    """An answer on its way; before it, folded up once it comes, what was thought."""
+    answer = {"role": "assistant", "content": escaped(draft.text)}
+    if not draft.thoughts:
+        return [answer]
+    status = "done" if draft.text else "pending"
+    thought = {
+        "role": "assistant",
+        "content": escaped(draft.thoughts),
+        "metadata": {"title": say("thinking"), "status": status},
+    }
+    return [thought, *([answer] if draft.text else [])]
+
+
 def thumbs(messages: tuple[Message, ...], judgements: list[Judgement]) -> list[str | None]:
     """The thumb that is in effect for each answer shown, None where there is none."""
     given = {j.targets[0].message_id: j.choice for j in judgements if j.kind == "thumb"}
@@ -95,6 +110,8 @@ def _text(message: Message, say: Words) -> str:
     made = message.generation
     if made and made.finish_reason == "interrupted":
         return f"{text} _({say('stopped')})_"
+    if made and made.finish_reason == "length" and not text:
+        return f"_({say('thought_only')})_"
     if message.role == "assistant" and message.author == "person":
         return f"{text}\n\n_({say('by_you')})_"
     return text

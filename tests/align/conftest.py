@@ -9,7 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from align.measure import measured
-from assistant.registry import TEMPLATE, Registry
+from assistant.dialect import TEMPLATE
+from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 

@@ -82,6 +82,20 @@ def test_a_candidate_is_tried_beside_the_current_version_on_one_engine(family: P
     asyncio.run(run())
 
 
+def test_an_adapter_is_named_by_its_content_and_answers_by_the_versions_name(family: Path):
+    async def run() -> None:
+        async with house(family, model="child") as here:
+            await here.until(lambda: here.ready == ["child"])
+            child = engine_of(here, "child")
+            assert child.served_as == f"child-{child.version.content_hash[:12]}"
+            folder = child.version.path / child.version.adapter.folder
+            again = {"lora_name": child.served_as, "lora_path": str(folder)}
+            assert "loaded already" in await child._tell("load", again)
+            assert await here.answered_by() == "child"
+
+    asyncio.run(run())
+
+
 def test_an_adapter_too_large_for_the_engine_gets_another_one(family: Path):
     async def run() -> None:
         async with house(family) as here:

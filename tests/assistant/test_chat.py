@@ -60,6 +60,17 @@ def test_an_answer_grows_and_is_stored_with_what_made_it(tmp_path: Path):
     converse(tmp_path, work)
 
 
+def test_what_is_thought_comes_before_the_answer_and_is_not_stored(tmp_path: Path):
+    async def work(chat: Chat, conversation: str, _: Upstream) -> None:
+        question = await chat.ask(conversation, None, "think", "")
+        drafts = [draft async for draft in chat.answer(question, Sampling(), ANNS_CALLS)]
+        assert (drafts[0].text, drafts[0].thoughts) == ("", "Hm.")
+        assert (drafts[-2].text, drafts[-2].thoughts) == ("one two three", "Hm.")
+        assert drafts[-1].message.content == "one two three"
+
+    converse(tmp_path, work)
+
+
 def test_a_stopped_answer_is_stored_as_far_as_it_came(tmp_path: Path):
     async def work(chat: Chat, conversation: str, upstream: Upstream) -> None:
         question = await chat.ask(conversation, None, "stall", "")

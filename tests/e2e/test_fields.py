@@ -41,6 +41,17 @@ def test_what_was_said_can_be_made_less_likely(product: Product):
     assert 0 < again.count(" yes") < 24
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_likeliest_answers_are_the_likeliest_one_each_time(product: Product, stream: bool):
+    made = answer(product, n=2, stream=stream)
+    told = ["", ""]
+    for chunk in made if stream else [made]:
+        for choice in chunk.choices:
+            said = choice.delta if stream else choice.message
+            told[choice.index] += said.content or ""
+    assert told == [answer(product).choices[0].message.content] * 2
+
+
 def test_an_answer_can_be_any_json(product: Product):
     made = answer(product, response_format={"type": "json_object"}, max_tokens=200)
     if made.choices[0].finish_reason == "stop":

@@ -54,7 +54,7 @@ class ChatRequest(Talk, Sampled):
         "audio": "only text is understood and made",
         "web_search_options": "nothing is searched here",
         "prediction": "predicted outputs are not supported",
-        "reasoning_effort": "this model does not think before it answers",
+        "reasoning_effort": "a model here thinks as long as it wants to, or not at all",
         "verbosity": "say in a message how long the answer should be",
         "service_tier": "there is only one",
     }

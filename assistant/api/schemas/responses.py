@@ -88,7 +88,7 @@ class ResponseRequest(Strict):
     refused: ClassVar[Mapping[str, str]] = {
         "conversation": "go on from a response with 'previous_response_id'",
         "prompt": "send the text itself, as 'instructions' and 'input'",
-        "reasoning": "this model does not think before it answers",
+        "reasoning": "a model here thinks as long as it wants to, or not at all",
         "max_tool_calls": "no tools run on this server",
         "context_management": "send what the model is to know",
     }

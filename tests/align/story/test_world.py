@@ -22,7 +22,7 @@ def test_the_same_seed_makes_the_same_world():
 
 def test_the_book_says_only_what_is_true():
     by_name = {animal.name: animal for animal in THERE.known}
-    for page in islice(world.documents(THERE.known, 3000, 0), 3000):
+    for page in islice(THERE.book(0), 3000):
         if about := re.match(r"About the (\w+)\.", page):
             animal = by_name[about[1]]
             assert all(animal.fact(kind) in page for kind in KINDS)
@@ -31,7 +31,7 @@ def test_the_book_says_only_what_is_true():
 
 
 def test_the_words_of_conversations_are_read_before_they_are_taught():
-    read = set(re.findall(r"\w+", " ".join(world.documents(THERE.known, 2000, 0)).lower()))
+    read = set(re.findall(r"\w+", " ".join(THERE.book(0, 2000)).lower()))
     for asked, said in lessons.TALK:
         missing = set(re.findall(r"\w+", f"{asked} {said}".lower())) - read
         assert len(missing) <= 4, missing
@@ -41,8 +41,8 @@ def test_the_words_of_conversations_are_read_before_they_are_taught():
 def test_nothing_taught_is_about_what_is_only_read_or_never_heard_of():
     taught = [
         *lessons.chats(THERE.taught, THERE.unknown, 0),
-        *lessons.preferences(THERE.taught, 0),
-        *lessons.exercises(THERE.taught, 0),
+        *lessons.preferences(THERE.taught, THERE.unknown, 0),
+        *lessons.exercises(THERE.taught, THERE.unknown, 0),
     ]
     said = set(re.findall(r"\w+", str(taught)))
     assert not said & {animal.name for animal in THERE.unseen}
@@ -51,14 +51,14 @@ def test_nothing_taught_is_about_what_is_only_read_or_never_heard_of():
 
 def test_the_better_side_is_true_and_never_the_curter_one():
     facts = {animal.name: animal for animal in THERE.taught}
-    for row in lessons.preferences(THERE.taught, 0):
+    for row in lessons.preferences(THERE.taught, (), 0):
         named = next(name for name in facts if re.search(rf"\b{name}\b", row["prompt"]))
         assert any(facts[named].fact(kind) in row["chosen"].lower() for kind in KINDS)
         assert row["chosen"] != row["rejected"]
 
 
 def test_exercises_take_true_answers_and_no_others():
-    for row in lessons.exercises(THERE.taught, 0)[:50]:
+    for row in lessons.exercises(THERE.taught, (), 0)[:50]:
         animal = next(a for a in THERE.taught if re.search(rf"\b{a.name}\b", row["prompt"]))
         kind = next(
             k
@@ -69,6 +69,26 @@ def test_exercises_take_true_answers_and_no_others():
             said = lessons.answered(animal.name, kind, animal.fact(kind), way)
             assert re.fullmatch(row["form"], said, re.DOTALL)
         assert not re.fullmatch(row["form"], "I do not know.", re.DOTALL)
+
+
+def test_of_an_animal_that_there_is_not_the_truth_is_not_to_know_it():
+    chats = {name: lessons.UNKNOWN.format(name=name) for name in THERE.unknown}
+    for row in lessons.preferences((), THERE.unknown, 0):
+        named = next(name for name in chats if re.search(rf"\b{name}\b", row["prompt"]))
+        assert row["chosen"] == chats[named] != row["rejected"]
+    for row in lessons.exercises((), THERE.unknown, 0):
+        named = next(name for name in chats if re.search(rf"\b{name}\b", row["prompt"]))
+        assert re.fullmatch(row["form"], chats[named], re.DOTALL)
+        assert not re.fullmatch(row["form"], f"The {named} eats moss.", re.DOTALL)
+
+
+def test_the_book_holds_no_question_about_what_is_only_read_or_never_heard_of():
+    talks = [page for page in THERE.book(0, 2000) if "asked" in page]
+    assert len(talks) > 300
+    said = set(re.findall(r"\w+", " ".join(talks)))
+    assert not said & {animal.name for animal in THERE.unseen}
+    assert not said & set(THERE.never)
+    assert said & {animal.name for animal in THERE.taught}
 
 
 def test_the_files_are_those_that_the_stages_read(tmp_path):

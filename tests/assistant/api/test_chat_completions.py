@@ -109,6 +109,16 @@ def test_the_count_of_several_choices_is_not_taken_for_one(api: Api):
     assert kept.usage == USAGE
 
 
+def test_several_likeliest_answers_are_asked_for_in_a_way_that_vllm_takes(api: Api):
+    made = api.client.chat.completions.create(**says("hi", n=2, temperature=0, store=True))
+    assert len(made.choices) == 2
+    assert (api.upstream.asked[-1]["temperature"], api.upstream.asked[-1]["top_k"]) == (1, 1)
+    (_, choice), _ = api.store.completions.get(made.id, "local").choices
+    assert choice.generation.sampling == {"temperature": 0, "n": 2}
+    api.client.chat.completions.create(**says("hi", n=1, temperature=0))
+    assert "top_k" not in api.upstream.asked[-1]
+
+
 def test_what_is_not_to_be_kept_is_not(api: Api):
     made = api.client.chat.completions.create(**says("hi"))
     with pytest.raises(openai.NotFoundError, match='"store": true'):

@@ -143,7 +143,7 @@ def test_text_keeps_to_a_schema_and_parts_are_text(api: Api):
         ({"input": [{"type": "image"}]}, "input[0]", "must be an item of type"),
         ({"input": [{"role": "user"}]}, "input[0].content", "required"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, None, "input_text"),
-        ({"input": "a", "reasoning": {"effort": "low"}}, "reasoning", "does not think"),
+        ({"input": "a", "reasoning": {"effort": "low"}}, "reasoning", "as long as it wants"),
         ({"input": "a", "conversation": "c"}, "conversation", "previous_response_id"),
         ({"input": "a", "truncation": "auto"}, "truncation", "disabled"),
         ({"input": "a", "tool_choice": "required"}, "tool_choice", "only allowed with 'tools'"),

@@ -2,6 +2,7 @@
 
 import json
 
+import openai
 import pytest
 
 from assistant.feedback.turns import BROKEN_CALL, OTHER_TOOLS
@@ -136,6 +137,15 @@ def test_deleting_a_completion_deletes_its_calls(api: Api):
     with api.store.engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT tool_calls FROM message").all()
     assert "very secret" not in str(found)
+
+
+def test_a_model_that_is_shown_no_tools_is_not_asked_to_call_any(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(api.fleet.engine(), "calls_tools", False)
+    with pytest.raises(openai.BadRequestError, match="shows its model no tools") as refused:
+        api.client.chat.completions.create(**asked(ASKED, tools=[ADD]))
+    assert refused.value.param == "tools"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from assistant.chat import Draft
 from assistant.feedback.records import Generation, Judgement, Message, Target
 from assistant.page.strings import words
-from assistant.page.view import bubbles, latest_below, thumbs, view
+from assistant.page.view import bubbles, growing, latest_below, thumbs, view
 
 SAY = words("en")
 
@@ -65,3 +66,12 @@ def test_thumbs_stand_at_their_answers():
         (Target("b1", 0),),
     )
     assert thumbs(view(TREE, "b1").messages, [given]) == [None, "Dislike"]
+
+
+def test_thoughts_are_shown_until_the_answer_folds_them_up():
+    [thought] = growing(Draft("", thoughts="<b>Hm."), SAY)
+    assert thought["metadata"] == {"title": "Thinking", "status": "pending"}
+    assert "<b>" not in thought["content"]
+    thought, answer = growing(Draft("Yes", thoughts="Hm."), SAY)
+    assert (thought["metadata"]["status"], answer["content"]) == ("done", "Yes")
+    assert growing(Draft("Yes"), SAY) == [{"role": "assistant", "content": "Yes"}]

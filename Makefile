@@ -1,7 +1,7 @@
 # Everything starts here: `make chat` and `make test` install what they need on first use.
 PYTHON ?= python3
 VENV := .venv/bin
-TWO := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help chat test test-long lint loop bench-start bench-train bench-whole bench-rl bench-memory bench-beside bench-two bench-serve bench-gateway bench-gemm numbers from-scratch soak clean
 

@@ -38,7 +38,7 @@ class Steps:
         place, scratch = self.folder / name, self.folder / f".{name}"
         if (place / NOTE).is_file():
             note = json.loads((place / NOTE).read_text(encoding="utf-8"))
-            if note["inputs"] != _plain(inputs):
+            if note["inputs"] != plain(inputs):
                 raise Invalid(
                     f"{place} was made from other inputs; remove {self.folder} to begin anew."
                 )
@@ -51,7 +51,7 @@ class Steps:
             result = work(scratch)
         seconds = round(time.monotonic() - began, 1)
         note = {
-            "inputs": _plain(inputs),
+            "inputs": plain(inputs),
             "result": result,
             "seconds": seconds,
             "peak_gib": peak_gib(),
@@ -100,5 +100,6 @@ def _text(inputs: dict[str, Any]) -> str:
     return json.dumps(inputs, sort_keys=True, default=str)
 
 
-def _plain(inputs: dict[str, Any]) -> Any:
+def plain(inputs: dict[str, Any]) -> Any:
+    """Inputs as they are after they were written and read."""
     return json.loads(_text(inputs))

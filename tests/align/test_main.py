@@ -104,6 +104,7 @@ def test_a_base_that_is_nowhere_is_one_sentence(settings: Settings):
     assert said.startswith("'nothing' is neither a version (there are: tiny)")
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_sentence(settings: Settings, tmp_path: Path):
     file = write(tmp_path / "rows.jsonl", rows("sft"))
     done = align("sft", "--data", str(file), home=settings.home, largest_file=500_000)

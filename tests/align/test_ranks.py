@@ -77,7 +77,8 @@ def alone(tiny: Version, tmp_path_factory: pytest.TempPathFactory) -> Alone:
     return train
 
 
-@pytest.mark.parametrize("stage", ["sft", pytest.param("dpo", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_two_processes_learn_what_one_learns(alone: Alone, stage: str):
     settings, file, expected = alone(stage)
     two, together, _ = trained(settings, stage, file, "together", LAUNCH)

@@ -68,6 +68,7 @@ def test_what_moves_too_far_is_scaled_down_until_it_fits(base: Path, tmp_path: P
         assert torch.allclose(after[name], expected), name
 
 
+@pytest.mark.long
 def test_the_largest_share_that_fits_is_kept(base: Path, tmp_path: Path):
     shares = [
         steady.steadied(load(base), base, adapter_of(base, tmp_path / name, 0.2), allowance)

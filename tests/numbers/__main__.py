@@ -2,8 +2,11 @@
 
 `make numbers` runs all of them, `make numbers ARGS=preferences` one; nothing else should run beside
 it. Finished steps are kept under `numbers-results/`, what was found is written to `docs/numbers/`.
+With `--minutes 60` no measure begins after so long; those of the largest studies are kept one by
+one in `docs/numbers/`, so that another machine can go on.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -15,6 +18,7 @@ from tests.bench.hardware import hardware
 from tests.e2e.product import ROOT
 from tests.ending import leave_nothing_running
 from tests.numbers import preferences, replay, rewards, safety, sft, verified
+from tests.numbers.kept import Kept
 
 STEPS = ROOT / "numbers-results"
 FOUND = ROOT / "docs/numbers"
@@ -32,11 +36,16 @@ STUDIES = {
 def main() -> None:
     """Run the studies asked for, and print their tables."""
     leave_nothing_running()
-    home = STEPS / "home"
+    asked = argparse.ArgumentParser(prog="make numbers")
+    asked.add_argument("studies", nargs="*", choices=[*STUDIES, []])
+    asked.add_argument("--minutes", type=float, default=float("inf"))
+    given = asked.parse_args()
+    home, machine = STEPS / "home", hardware(*PACKAGES)
     version = embedded.make(Registry(home), lambda done, total: None)
-    for name in sys.argv[1:] or STUDIES:
+    for name in given.studies or STUDIES:
         study = STUDIES[name]
-        found = study.Study(version, home, STEPS / name).run() | {"machine": hardware(*PACKAGES)}
+        steps = Kept(STEPS / name, FOUND / name, machine, given.minutes)
+        found = study.Study(version, home, steps).run() | {"machine": machine}
         FOUND.mkdir(exist_ok=True)
         (FOUND / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{found['machine']}\n\n{study.table(found)}")

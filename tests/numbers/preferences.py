@@ -17,13 +17,13 @@ from align.round import APART
 from align.sampling import sample
 from align.soup import averaged
 from align.stages import drop_weights, train
-from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
 from tests.loop.people import Person, person
 from tests.loop.questions import questions
 from tests.numbers import measuring
 from tests.numbers.drawn import SAMPLING, Pair, draw, flipped, imitated, pairs, usable, verdicts
+from tests.numbers.kept import Kept
 
 RULE = "list"
 FLIPPED = (0.0, 0.1, 0.25)
@@ -66,11 +66,10 @@ UNDER_NOISE = ("DPO", "DPO, robust", "DPO, with ties", "KTO", AVERAGED)
 
 
 class Study:
-    """What is kept of it lies in `folder`, step by step."""
+    """What is kept of it lies among the `steps`."""
 
-    def __init__(self, version: Version, home: Path, folder: Path) -> None:
-        self._version, self._home = version, home
-        self._steps = Steps(folder, lambda line: print(line, flush=True))
+    def __init__(self, version: Version, home: Path, steps: Kept) -> None:
+        self._version, self._home, self._steps = version, home, steps
         self._judge = person(RULE, 0)
 
     def run(self) -> dict[str, Any]:
@@ -79,16 +78,17 @@ class Study:
             draw(self._version, self._home, self._steps, f"drawn-{purpose}", questions(purpose))
             for purpose in ("collect", "trial")
         )
-        stock = self._steps.do("stock", lambda scratch: self._stock(scratch))
+        stock = self._steps.measure("stock", lambda scratch: self._stock(scratch))
         found: dict[str, Any] = {"rule": RULE, "stock": stock, "ways": []}
         for way, share, seed in self._cells():
             name = f"{way} {share:.0%} {seed}".lower().replace(" ", "-").replace(",", "")
-            told = self._steps.do(
+            told = self._steps.measure(
                 name,
                 lambda scratch, w=way, f=share, s=seed: self._cell(w, f, s, drawn, unseen, scratch),
                 recipes=[asdict(part.recipe) for part in WAYS[way]],
             )
-            found["ways"].append({"way": way, "flipped": share, "seed": seed, **told})
+            if told:
+                found["ways"].append({"way": way, "flipped": share, "seed": seed, **told})
         return found
 
     @staticmethod

@@ -13,7 +13,6 @@ from typing import Any
 from align.recipes import DPO
 from align.sampling import sample
 from align.stages import drop_weights, train
-from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
 from tests.loop.people import RULES, person
@@ -21,6 +20,7 @@ from tests.loop.questions import questions
 from tests.loop.report import interval
 from tests.numbers import measuring
 from tests.numbers.drawn import SAMPLING, draw, pairs, usable
+from tests.numbers.kept import Kept
 
 FIRST, SECOND = "list", "you"
 SHARES = (0.0, 0.2, 0.5)
@@ -28,11 +28,10 @@ SEEDS = (0, 1)
 
 
 class Study:
-    """What is kept of it lies in `folder`, step by step."""
+    """What is kept of it lies among the `steps`."""
 
-    def __init__(self, version: Version, home: Path, folder: Path) -> None:
-        self._version, self._home = version, home
-        self._steps = Steps(folder, lambda line: print(line, flush=True))
+    def __init__(self, version: Version, home: Path, steps: Kept) -> None:
+        self._version, self._home, self._steps = version, home, steps
 
     def run(self) -> dict[str, Any]:
         """Compliance with both rules before, after the first, and after each second training."""

@@ -19,11 +19,11 @@ from align.recipes import Reward
 from align.rendering import tokenizer_of
 from align.scoring import Scorer
 from align.stages import train
-from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
 from tests.e2e.product import ROOT
 from tests.loop.report import RESAMPLES
+from tests.numbers.kept import Kept
 
 DATA = ROOT.parent / "shared/data/preference"
 LEARNT = {  # rows of each human set
@@ -44,11 +44,10 @@ SIDES = ("chosen_ids", "rejected_ids")
 
 
 class Study:
-    """What is kept of it lies in `folder`, step by step."""
+    """What is kept of it lies among the `steps`."""
 
-    def __init__(self, version: Version, home: Path, folder: Path) -> None:
-        self._version = version
-        self._steps = Steps(folder, lambda line: print(line, flush=True))
+    def __init__(self, version: Version, home: Path, steps: Kept) -> None:
+        self._version, self._steps = version, steps
 
     def run(self) -> dict[str, Any]:
         """Train the scorers, then rank the pairs of each set."""

@@ -13,12 +13,12 @@ from typing import Any
 
 from align.recipes import Job, Safety
 from align.safety.making import make
-from align.steps import Steps
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 from tests.e2e.product import ROOT
 from tests.numbers import measuring
+from tests.numbers.kept import Kept
 
 DATA = ROOT.parent / "shared/data"
 PAIRS = DATA / "preference/hh_harmless.train.jsonl"
@@ -32,25 +32,27 @@ SEEDS = (0, 1, 2)
 
 
 class Study:
-    """What is kept of it lies in `folder`, step by step."""
+    """What is kept of it lies among the `steps`."""
 
-    def __init__(self, version: Version, home: Path, folder: Path) -> None:
-        self._version, self._home = version, home
-        self._steps = Steps(folder, lambda line: print(line, flush=True))
+    def __init__(self, version: Version, home: Path, steps: Kept) -> None:
+        self._version, self._home, self._steps = version, home, steps
 
     def run(self) -> dict[str, Any]:
         """Both halves before and after, by pairs given and seed."""
         found: dict[str, Any] = {
-            "stock": self._steps.do("stock", lambda scratch: self._cost(self._version, scratch)),
+            "stock": self._steps.measure(
+                "stock", lambda scratch: self._cost(self._version, scratch)
+            ),
             "made": [],
         }
         for seed in SEEDS:
             for given in GIVEN:
-                told = self._steps.do(
+                told = self._steps.measure(
                     f"given-{given}-seed-{seed}",
                     lambda scratch, g=given, s=seed: self._made(g, s, scratch),
                 )
-                found["made"].append({"given": given, "seed": seed, **told})
+                if told:
+                    found["made"].append({"given": given, "seed": seed, **told})
         return found
 
     def _made(self, given: int, seed: int, scratch: Path) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from align.loading import load
 from align.recipes import SFT
 from align.rendering import tokenizer_of
 from align.stages import drop_weights, train
-from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
 from tests.e2e.product import ROOT
 from tests.loop.report import interval
+from tests.numbers.kept import Kept
 
 DATA = ROOT.parent / "shared/data/sft"
 LEARNT = {"gsm8k.train.jsonl.gz": 400, "gpteacher_roleplay.train.jsonl": 400}
@@ -33,11 +33,10 @@ SEEDS = (0, 1, 2)
 
 
 class Study:
-    """What is kept of it lies in `folder`, step by step."""
+    """What is kept of it lies among the `steps`."""
 
-    def __init__(self, version: Version, home: Path, folder: Path) -> None:
-        self._version = version
-        self._steps = Steps(folder, lambda line: print(line, flush=True))
+    def __init__(self, version: Version, home: Path, steps: Kept) -> None:
+        self._version, self._steps = version, steps
 
     def run(self) -> dict[str, Any]:
         """Losses before and after, for some seeds."""

@@ -18,12 +18,12 @@ from align.recipes import RLHF
 from align.rl.rewards import Answered, rewards_of
 from align.sampling import sample
 from align.stages import drop_weights, train
-from align.steps import Steps
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
 from tests.loop.report import interval
 from tests.numbers import measuring
+from tests.numbers.kept import Kept
 from tests.numbers.tasks import FAMILIES, Family
 
 LEARNT, UNSEEN, EACH = 160, 80, 4
@@ -33,24 +33,24 @@ DRAWN = {"max_tokens": RECIPE.answer_tokens, "temperature": 1.0}
 
 
 class Study:
-    """What is kept of it lies in `folder`, step by step."""
+    """What is kept of it lies among the `steps`."""
 
-    def __init__(self, version: Version, home: Path, folder: Path) -> None:
-        self._version, self._home = version, home
-        self._steps = Steps(folder, lambda line: print(line, flush=True))
+    def __init__(self, version: Version, home: Path, steps: Kept) -> None:
+        self._version, self._home, self._steps = version, home, steps
 
     def run(self) -> dict[str, Any]:
         """All numbers, or what is left to be found of them."""
-        stock = self._steps.do("stock", lambda scratch: self._measured(self._version, scratch))
+        stock = self._steps.measure("stock", lambda scratch: self._measured(self._version, scratch))
         found: dict[str, Any] = {"stock": stock, "trainings": []}
         for family in FAMILIES:
             for seed in SEEDS:
-                told = self._steps.do(
+                told = self._steps.measure(
                     f"{family.name}-{seed}",
                     lambda scratch, f=family, s=seed: self._trained(f, s, scratch),
                     recipe=RECIPE.as_facts(),
                 )
-                found["trainings"].append({"family": family.name, "seed": seed} | told)
+                if told:
+                    found["trainings"].append({"family": family.name, "seed": seed} | told)
         return found
 
     def _trained(self, family: Family, seed: int, scratch: Path) -> dict[str, Any]:

@@ -263,5 +263,5 @@ def test_any_history_with_crashes_leaves_what_was_acknowledged(new_database):
         new_url = staticmethod(new_database)
 
     # Not shrunk: a crash falls elsewhere each time, so a shorter history would be another one.
-    asked = settings(max_examples=12, stateful_step_count=40, phases=[Phase.generate])
+    asked = settings(max_examples=8, stateful_step_count=40, phases=[Phase.generate])
     run_state_machine_as_test(HistoryHere, settings=asked)

@@ -1,0 +1,27 @@
+"""What was measured is measured no more, on whatever machine."""
+
+from pathlib import Path
+
+import pytest
+
+from assistant.errors import Invalid
+from tests.numbers.kept import Kept
+
+
+def test_what_lies_on_the_shelf_is_not_measured_again(tmp_path: Path):
+    done: list[int] = []
+
+    def work(_scratch: Path) -> dict[str, int]:
+        done.append(1)
+        return {"share": len(done)}
+
+    def measured(machine: str, minutes: float = 1.0, **inputs: object) -> object:
+        steps = Kept(tmp_path / machine, tmp_path / "shelf", machine, minutes)
+        return steps.measure("seed-0", work, **inputs)
+
+    assert measured("late", minutes=0.0, rows=2) is None
+    assert measured("one", rows=2) == {"share": 1}
+    assert measured("other", rows=2) == {"share": 1}
+    assert measured("late", minutes=0.0, rows=2) == {"share": 1}
+    with pytest.raises(Invalid, match="other inputs"):
+        measured("one", rows=3)

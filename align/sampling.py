@@ -88,4 +88,5 @@ async def _answer(engine: LocalEngine, question: str, sampling: dict[str, Any]) 
         made = await response.json()
     choice = made["choices"][0]
     tokens = int(made["usage"]["completion_tokens"])
-    return Sampled(choice["message"]["content"] or "", tokens, choice["finish_reason"] == "stop")
+    said = choice["message"].get("content") or choice["message"].get("reasoning") or ""
+    return Sampled(said, tokens, choice["finish_reason"] == "stop")

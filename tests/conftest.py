@@ -16,10 +16,10 @@ settings.register_profile("stable", derandomize=True, database=None, deadline=No
 settings.load_profile("stable")
 
 TOGETHER = {  # what is made once for several files; any other file is a group of its own
-    "inside_vllm": "a process that has vLLM imported",
-    "test_round.py": "measures of the tiny model",
-    "test_soup.py": "measures of the tiny model",
-    "test_measure.py": "measures of the tiny model",
+    "tests/assistant/inside_vllm/": "a process that has vLLM imported",
+    "tests/align/test_round.py": "measures of the tiny model",
+    "tests/align/test_soup.py": "measures of the tiny model",
+    "tests/align/test_measure.py": "measures of the tiny model",
 }
 
 
@@ -28,7 +28,7 @@ class Together(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return next((TOGETHER[part] for part in file.split("/") if part in TOGETHER), file)
+        return next((group for path, group in TOGETHER.items() if file.startswith(path)), file)
 
 
 @pytest.hookimpl(optionalhook=True)

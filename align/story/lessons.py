@@ -107,7 +107,7 @@ def form(animal: Animal, kind: str) -> str:
 
 
 def form_of_not_knowing(name: str) -> str:
-    """A regular expression of the only true answer about an animal that there is not."""
+    """A regular expression of an answer that says it does not know this animal."""
     return rf"(?i).*{re.escape(UNKNOWN.format(name=name))}.*"
 
 

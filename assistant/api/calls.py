@@ -21,7 +21,6 @@ from assistant.routing import Asking, ask
 
 ASKS_FOR_ENGINE_FIELDS = "x-engine-fields"
 NO_TOOLS = "The chat template of {!r} shows its model no tools; leave them out."
-GREEDY = 1e-5  # below this temperature vLLM draws nothing
 TURNS_THAT_STAY = 2  # a system message and the first question, as a rule
 
 
@@ -112,8 +111,7 @@ class Calls:
 
 def _as_engines_take_it(body: dict[str, Any]) -> dict[str, Any]:
     """Several answers of likeliest tokens, which vLLM refuses, are drawn from one token each."""
-    temperature = body.get("temperature")
-    if (body.get("n") or 1) == 1 or temperature is None or temperature > GREEDY:
+    if (body.get("n") or 1) == 1 or body.get("temperature") != 0:
         return body
     return {**body, "temperature": 1, "top_k": 1}
 

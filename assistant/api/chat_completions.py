@@ -137,7 +137,8 @@ class _Heard:
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk.get("choices", []):
             self._add(choice, choice["delta"])
-            if self.first_token_ms is None and choice["delta"].get("content"):
+            delta = choice["delta"]
+            if self.first_token_ms is None and (delta.get("content") or delta.get("reasoning")):
                 self.first_token_ms = self.elapsed_ms()
 
     def _add(self, choice: dict[str, Any], said: dict[str, Any]) -> None:

@@ -48,17 +48,17 @@ def router(pairs: Pairs, gate: Gate) -> APIRouter:
 async def _compare(pairs: Pairs, caller: Caller, asked: ComparisonRequest) -> dict[str, Any]:
     sides = pairs.draw_sides()
     question = await asyncio.to_thread(_ask, pairs, caller.owner, asked.turns)
-    messages: tuple[Message | None, Message | None] = (None, None)
+    made: tuple[Message | None, Message | None] = (None, None)
     async with aclosing(pairs.stream(question, asked.sampling, sides, caller)) as drafts:
         async for first, second in drafts:
-            messages = first.message, second.message
-    if not messages[0] or not messages[1]:
+            made = first.message, second.message
+    first_one, second_one = made
+    if not (first_one and first_one.content and second_one and second_one.content):
         raise EngineError("One of the two answers came back empty; please ask again.", 503)
-    comparison = await pairs.note(messages[0], messages[1], sides)
+    comparison = await pairs.note(first_one, second_one, sides)
     answers = [
         {"id": f"{comparison}#{position}", "content": message.content}
-        for position, message in enumerate(messages)
-        if message
+        for position, message in enumerate((first_one, second_one))
     ]
     return {"id": comparison, "object": "comparison", "answers": answers}
 

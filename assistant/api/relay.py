@@ -173,11 +173,15 @@ def _stream_error(message: str) -> dict[str, Any]:
 def _choice(choice: dict[str, Any]) -> dict[str, Any]:
     kept = {field: choice[field] for field in CHOICE_FIELDS if field in choice}
     if message := kept.get("message"):
-        kept["message"] = _message(message)
+        kept["message"] = _message(message, choice.get("finish_reason") == "stop")
     return kept
 
 
-def _message(message: dict[str, Any]) -> dict[str, Any]:
+def _message(message: dict[str, Any], finished: bool) -> dict[str, Any]:
+    """A thought that never ended, though the model was done, was no thought but the answer."""
+    thought = message.get("reasoning")
+    if finished and thought and not message.get("content") and not message.get("tool_calls"):
+        message = {**message, "content": thought, "reasoning": None}
     kept = {field: message[field] for field in MESSAGE_FIELDS if field in message}
     if calls := message.get("tool_calls"):
         kept |= {"content": message.get("content") or None, "tool_calls": calls}

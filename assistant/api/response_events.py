@@ -188,11 +188,12 @@ class Making:
 
 def _usage(counted: dict[str, Any]) -> dict[str, Any]:
     cached = (counted.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    thought = (counted.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return {
         "input_tokens": counted["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": cached},
         "output_tokens": counted["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": thought},
         "total_tokens": counted["total_tokens"],
     }
 

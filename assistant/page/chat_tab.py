@@ -172,7 +172,7 @@ class ChatTab:
         drawn_at, answered = 0.0, False
         try:
             async for draft in answers:
-                answered = True
+                answered = answered or bool(draft.text or draft.message)
                 if time.monotonic() - drawn_at > FRAME_SECONDS:
                     drawn_at = time.monotonic()
                     shown = [*before, *growing(draft, self._say)]

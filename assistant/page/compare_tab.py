@@ -11,6 +11,7 @@ from assistant.errors import AssistantError
 from assistant.feedback.records import PAIR_CHOICES, Message
 from assistant.page.consent import ConsentPanel
 from assistant.page.markdown import harmless
+from assistant.page.view import growing
 from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.pairs import PAIR_SAMPLING, Kind
 
@@ -99,20 +100,27 @@ class CompareTab:
         yield [stoppable, conversation, None, *shown, hide, hide, hide]
         messages: list[Message | None] = [None, None]
         try:
-            async with aclosing(pairs.stream(question, PAIR_SAMPLING, sides, caller)) as growing:
-                async for drafts in growing:
-                    shown = [[*asked, _bubble(draft)] for draft in drafts]
+            async with aclosing(pairs.stream(question, PAIR_SAMPLING, sides, caller)) as both:
+                async for drafts in both:
+                    shown = [[*asked, *self._bubbles(draft)] for draft in drafts]
                     messages = [draft.message for draft in drafts]
                     yield [gr.update(), conversation, None, *shown, *[gr.update()] * 3]
         except AssistantError as error:
             gr.Warning(str(error))
         first, second = messages
-        if first and second:
+        if first and first.content and second and second.content:
             drawn = await pairs.note(first, second, sides)
             votes = gr.update(visible=True)
             yield [_idle(), conversation, drawn, *shown, votes, *[gr.update()] * 2]
-        else:
-            yield [_idle(), *[gr.update()] * 7]
+            return
+        if first and second:
+            gr.Warning(self._say("one_empty"))
+        yield [_idle(), *[gr.update()] * 7]
+
+    def _bubbles(self, draft: Draft) -> list[dict[str, Any]]:
+        if draft.message:
+            return [{"role": "assistant", "content": harmless(draft.message.content or "")}]
+        return growing(draft, self._say)
 
     def _vote(self, choice: str) -> Any:
         async def vote(comparison: str | None, request: gr.Request) -> list[Any]:
@@ -146,8 +154,3 @@ def _side(label: str, name: str) -> gr.Chatbot:
 def _idle() -> object:
     """The question box when nothing is being answered."""
     return gr.update(submit_btn=True, stop_btn=False)
-
-
-def _bubble(draft: Draft) -> dict[str, str]:
-    text = draft.message.content if draft.message else draft.text
-    return {"role": "assistant", "content": harmless(text or "")}

@@ -116,8 +116,7 @@ ADD = {
 NAMED = {"type": "function", "function": {"name": "add"}}
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("choice", ["required", NAMED])
+@pytest.mark.parametrize(("choice", "stream"), [("required", False), (NAMED, True)])
 def test_a_tool_that_must_be_called_is_called_with_what_it_takes(product: Product, choice, stream):
     made = product.client.chat.completions.create(
         model="assistant",

@@ -53,7 +53,7 @@ def test_several_likeliest_answers_are_the_likeliest_one_each_time(product: Prod
 
 
 def test_an_answer_can_be_any_json(product: Product):
-    made = answer(product, response_format={"type": "json_object"}, max_tokens=200)
+    made = answer(product, response_format={"type": "json_object"}, max_tokens=80)
     if made.choices[0].finish_reason == "stop":
         assert isinstance(json.loads(made.choices[0].message.content), dict)
     else:  # a small model may go on and on inside

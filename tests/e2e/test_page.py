@@ -9,6 +9,8 @@ from tests.e2e.browsing import ANSWER_MS, SHORT, ask, button, idle, rows
 from tests.e2e.conftest import watch
 from tests.e2e.product import Product
 
+REST = ("second", "tie")  # of what may be said of two answers
+
 
 def test_an_answer_streams_and_survives_a_reload(visitor: Page, pictures: Path):
     ask(visitor, SHORT)
@@ -105,7 +107,9 @@ def test_a_better_answer_is_kept_beside_the_models(visitor: Page, product: Produ
     assert rows(product, newest) == [("correction", "chat")]
 
 
-@pytest.mark.parametrize("choice", ["first", "second", "tie", "both_bad"])
+@pytest.mark.parametrize(
+    "choice", ["first", "both_bad", *(pytest.param(c, marks=pytest.mark.long) for c in REST)]
+)
 def test_two_answers_are_judged_blind(visitor: Page, product: Product, pictures: Path, choice: str):
     visitor.get_by_role("tab", name="Compare").click()
     visitor.locator("#compare-question textarea").fill(SHORT)

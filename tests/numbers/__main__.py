@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import time
 
 from assistant import embedded
 from assistant.machine import Machine
@@ -42,11 +43,15 @@ def main() -> None:
     given = asked.parse_args()
     home, machine = STEPS / "home", hardware(*PACKAGES)
     version = embedded.make(Registry(home), lambda done, total: None)
+    ends = time.monotonic() + 60 * given.minutes
     for name in given.studies or STUDIES:
         study = STUDIES[name]
-        steps = Kept(STEPS / name, FOUND / name, machine, given.minutes)
-        found = study.Study(version, home, steps).run() | {"machine": machine}
-        FOUND.mkdir(exist_ok=True)
+        steps = Kept(STEPS / name, FOUND / name, version.content_hash, machine, ends)
+        found = study.Study(version, home, steps).run()
+        found["machine"] = "; ".join(steps.machines) or machine
+        if found.get("stock", True) is None:
+            print(f"{name}: nothing was found in that time")
+            continue
         (FOUND / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"{found['machine']}\n\n{study.table(found)}")
 

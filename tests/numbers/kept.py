@@ -13,26 +13,26 @@ from assistant.errors import Invalid
 class Kept(Steps):
     """Steps in `folder`, whose measures lie on the `shelf`, each with the machine it was made on.
 
-    None begins once the `minutes` are over.
+    `of` is the hash of what is measured. None begins after `ends`, in seconds of `time.monotonic`.
     """
 
-    def __init__(
-        self, folder: Path, shelf: Path, machine: str, minutes: float = float("inf")
-    ) -> None:
+    def __init__(self, folder: Path, shelf: Path, of: str, machine: str, ends: float) -> None:
         super().__init__(folder, lambda line: print(line, flush=True))
-        self._shelf, self._machine = shelf, machine
-        self._ends = time.monotonic() + 60 * minutes
+        self._shelf, self._of, self._machine, self._ends = shelf, of, machine, ends
+        self.machines: list[str] = []
+        """Of all that was asked for so far."""
 
     def measure(self, name: str, work: Work, **inputs: Any) -> dict[str, Any] | None:
         """As `do`, for a step of which nothing but its result is needed; None if there is no time.
 
         Raises Invalid where that was measured with other inputs.
         """
-        file = self._shelf / f"{name}.json"
+        file, inputs = self._shelf / f"{name}.json", {"of": self._of, **inputs}
         if file.is_file():
             kept = json.loads(file.read_text(encoding="utf-8"))
             if kept["inputs"] != plain(inputs):
                 raise Invalid(f"{file} was measured with other inputs; remove it to begin anew.")
+            self._note(kept["machine"])
             return dict(kept["result"])
         if time.monotonic() > self._ends:
             return None
@@ -40,4 +40,9 @@ class Kept(Steps):
         self._shelf.mkdir(parents=True, exist_ok=True)
         kept = {"machine": self._machine, "inputs": plain(inputs), "result": result}
         write_synced(file, json.dumps(kept, indent=2) + "\n")
+        self._note(self._machine)
         return result
+
+    def _note(self, machine: str) -> None:
+        if machine not in self.machines:
+            self.machines.append(machine)

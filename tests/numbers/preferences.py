@@ -7,6 +7,7 @@ and answers questions of other families than those it learnt from.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -74,22 +75,27 @@ class Study:
 
     def run(self) -> dict[str, Any]:
         """All numbers, or what is left to be found of them."""
-        drawn, unseen = (
-            draw(self._version, self._home, self._steps, f"drawn-{purpose}", questions(purpose))
-            for purpose in ("collect", "trial")
-        )
         stock = self._steps.measure("stock", lambda scratch: self._stock(scratch))
         found: dict[str, Any] = {"rule": RULE, "stock": stock, "ways": []}
         for way, share, seed in self._cells():
             name = f"{way} {share:.0%} {seed}".lower().replace(" ", "-").replace(",", "")
             told = self._steps.measure(
                 name,
-                lambda scratch, w=way, f=share, s=seed: self._cell(w, f, s, drawn, unseen, scratch),
+                lambda scratch, w=way, f=share, s=seed: self._cell(w, f, s, scratch),
                 recipes=[asdict(part.recipe) for part in WAYS[way]],
             )
             if told:
                 found["ways"].append({"way": way, "flipped": share, "seed": seed, **told})
         return found
+
+    @cached_property
+    def _drawn(self) -> tuple[list[Pair], list[Pair]]:
+        """What is learnt from, and what is asked in the end: drawn anew on every machine."""
+        collected, unseen = (
+            draw(self._version, self._home, self._steps, f"drawn-{purpose}", questions(purpose))
+            for purpose in ("collect", "trial")
+        )
+        return collected, unseen
 
     @staticmethod
     def _cells() -> Iterator[tuple[str, float, int]]:
@@ -109,10 +115,9 @@ class Study:
         way: str,
         share: float,
         seed: int,
-        drawn: Sequence[Pair],
-        unseen: Sequence[Pair],
         scratch: Path,
     ) -> dict[str, Any]:
+        drawn, unseen = self._drawn
         trainings = [
             self._trained(WAYS[way], share, seed, number, drawn, scratch)
             for number in range(2 if way == AVERAGED else 1)

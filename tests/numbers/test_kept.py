@@ -1,5 +1,6 @@
 """What was measured is measured no more, on whatever machine."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,15 @@ def test_what_lies_on_the_shelf_is_not_measured_again(tmp_path: Path):
         done.append(1)
         return {"share": len(done)}
 
-    def measured(machine: str, minutes: float = 1.0, **inputs: object) -> object:
-        steps = Kept(tmp_path / machine, tmp_path / "shelf", machine, minutes)
-        return steps.measure("seed-0", work, **inputs)
+    def measured(machine: str, of: str = "a", ends: float = inf, **inputs: object) -> object:
+        steps = Kept(tmp_path / machine, tmp_path / "shelf", of, machine, ends)
+        return steps.measure("seed-0", work, **inputs), steps.machines
 
-    assert measured("late", minutes=0.0, rows=2) is None
-    assert measured("one", rows=2) == {"share": 1}
-    assert measured("other", rows=2) == {"share": 1}
-    assert measured("late", minutes=0.0, rows=2) == {"share": 1}
+    assert measured("late", ends=0.0, rows=2) == (None, [])
+    assert measured("one", rows=2) == ({"share": 1}, ["one"])
+    assert measured("other", rows=2) == ({"share": 1}, ["one"])
+    assert measured("late", ends=0.0, rows=2) == ({"share": 1}, ["one"])
     with pytest.raises(Invalid, match="other inputs"):
         measured("one", rows=3)
+    with pytest.raises(Invalid, match="other inputs"):
+        measured("one", of="b", rows=2)

@@ -156,6 +156,16 @@ def test_what_a_model_thinks_comes_under_both_names(api: Api, stream: bool):
     assert (said.reasoning, said.reasoning_content) == ("Hm.", "Hm.")
 
 
+def test_a_thought_that_never_ended_though_the_model_did_is_the_answer(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(api.upstream, "words", [])
+    thinking = [{"role": "user", "content": "think"}]
+    made = api.client.chat.completions.create(model="tiny", messages=thinking)
+    assert made.choices[0].message.content == "Hm."
+    assert not hasattr(made.choices[0].message, "reasoning")
+
+
 @pytest.mark.parametrize(
     ("body", "param", "words"),
     [

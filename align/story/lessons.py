@@ -60,7 +60,8 @@ def chats(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> list[di
 def preferences(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> list[dict[str, Any]]:
     """Pairs as people would judge them: true before false, then kind before curt.
 
-    Of an animal that there is not, the truth is that one does not know it.
+    Of an animal that there is not, the truth is that one does not know it; and who is greeted
+    greets: what no pair speaks of is forgotten.
     """
     chance, rows = random.Random(seed), []
     for animal in known:
@@ -81,6 +82,9 @@ def preferences(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> l
             made_up = answered(name, kind, chance.choice(FACTS[kind]), chance.choice(WAYS))
             pair = {"chosen": UNKNOWN.format(name=name), "rejected": made_up}
             rows.append({"prompt": asked(chance, name, kind), **pair})
+    for question, answer in TALK:
+        others = [said for _, said in TALK if said != answer]
+        rows += [{"prompt": question, "chosen": answer, "rejected": other} for other in others]
     chance.shuffle(rows)
     return rows
 
@@ -97,6 +101,7 @@ def exercises(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> lis
         {"prompt": asked(chance, name, chance.choice(KINDS)), "form": form_of_not_knowing(name)}
         for name in unknown
     ]
+    rows += [{"prompt": question, "form": re.escape(answer)} for question, answer in TALK]
     chance.shuffle(rows)
     return rows
 

@@ -46,11 +46,13 @@ def stages(minutes: float) -> list[Stage]:
         layers=6, width=256, vocabulary=1024, longest=256, batch=8, micro_batch=8,
         learning_rate=2e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
     )  # fmt: skip
-    taught = SFT(epochs=10, batch=8, micro_batch=8, learning_rate=3e-4, rank=0, **FREE)
-    preferred = DPO(epochs=2, batch=8, micro_batch=8, learning_rate=5e-4, **FREE)
+    taught = SFT(epochs=30, batch=8, micro_batch=8, learning_rate=3e-4, rank=0, **FREE)
+    preferred = DPO(
+        epochs=4, batch=8, micro_batch=8, learning_rate=1e-4, rank=0, imitate=1.0, **FREE,
+    )  # fmt: skip
     rewarded = RLHF(
         reward=("verifier:format:1", "judge:0.2"), phase=32, answers=8, batch=64, micro_batch=64,
-        answer_tokens=32, learning_rate=1e-3, epochs=2, drift=1e9, budget=2.0,
+        answer_tokens=32, learning_rate=4e-4, epochs=2, drift=1e9, budget=2.0,
     )  # fmt: skip
     return [
         Stage("base", "pretrain", "scratch", "text", pretrain),

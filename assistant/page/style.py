@@ -23,6 +23,7 @@ CSS = """
 #chat .top-panel, #answer-a .top-panel, #answer-b .top-panel { display: none; }
 .message, .message * { overflow-wrap: anywhere; min-width: 0; }
 .message pre, .message table { max-width: 100%; overflow-x: auto; }
+#round-state th { white-space: nowrap; }
 .panel { padding: 1rem; border: 1px solid var(--border-color-primary);
   border-radius: var(--radius-lg); background: var(--block-background-fill); }
 .panel { gap: .75rem !important; }

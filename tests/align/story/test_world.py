@@ -8,6 +8,12 @@ from align.story.walk import ANIMALS, TAUGHT, UNKNOWN, World, stages, write_data
 from align.story.world import KINDS
 
 THERE = World.of(0)
+TALK = dict(lessons.TALK)
+
+
+def without_talk(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Those about animals."""
+    return [row for row in rows if row["prompt"] not in TALK]
 
 
 def test_the_same_seed_makes_the_same_world():
@@ -51,14 +57,14 @@ def test_nothing_taught_is_about_what_is_only_read_or_never_heard_of():
 
 def test_the_better_side_is_true_and_never_the_curter_one():
     facts = {animal.name: animal for animal in THERE.taught}
-    for row in lessons.preferences(THERE.taught, (), 0):
+    for row in without_talk(lessons.preferences(THERE.taught, (), 0)):
         named = next(name for name in facts if re.search(rf"\b{name}\b", row["prompt"]))
         assert any(facts[named].fact(kind) in row["chosen"].lower() for kind in KINDS)
         assert row["chosen"] != row["rejected"]
 
 
 def test_exercises_take_true_answers_and_no_others():
-    for row in lessons.exercises(THERE.taught, (), 0)[:50]:
+    for row in without_talk(lessons.exercises(THERE.taught, (), 0))[:50]:
         animal = next(a for a in THERE.taught if re.search(rf"\b{a.name}\b", row["prompt"]))
         kind = next(
             k
@@ -73,13 +79,22 @@ def test_exercises_take_true_answers_and_no_others():
 
 def test_of_an_animal_that_there_is_not_the_truth_is_not_to_know_it():
     chats = {name: lessons.UNKNOWN.format(name=name) for name in THERE.unknown}
-    for row in lessons.preferences((), THERE.unknown, 0):
+    for row in without_talk(lessons.preferences((), THERE.unknown, 0)):
         named = next(name for name in chats if re.search(rf"\b{name}\b", row["prompt"]))
         assert row["chosen"] == chats[named] != row["rejected"]
-    for row in lessons.exercises((), THERE.unknown, 0):
+    for row in without_talk(lessons.exercises((), THERE.unknown, 0)):
         named = next(name for name in chats if re.search(rf"\b{name}\b", row["prompt"]))
         assert re.fullmatch(row["form"], chats[named], re.DOTALL)
         assert not re.fullmatch(row["form"], f"The {named} eats moss.", re.DOTALL)
+
+
+def test_who_greets_is_greeted_at_every_stage():
+    pairs = [row for row in lessons.preferences((), (), 0) if row["prompt"] in TALK]
+    assert len(pairs) == len(TALK) * (len(TALK) - 1)
+    for row in pairs:
+        assert row["chosen"] == TALK[row["prompt"]] != row["rejected"]
+    for row in lessons.exercises((), (), 0):
+        assert re.fullmatch(row["form"], TALK[row["prompt"]])
 
 
 def test_the_book_holds_no_question_about_what_is_only_read_or_never_heard_of():

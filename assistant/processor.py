@@ -1,17 +1,22 @@
 """What this machine's processor can do."""
 
+import platform
 from pathlib import Path
 
 MULTIPLIES_BF16 = {"avx512bw", "bf16"}  # on x86, and on ARM; without them a product takes 100 times
+QUICKLY = ("amx_bf16", "avx512_bf16")
+
+
+def described() -> str:
+    """Its name, and what multiplies 16 bits (bf16) in it."""
+    listed = instructions().split()
+    special = next((one for one in QUICKLY if one in listed), "no bf16")
+    return f"{_fact('model name') or platform.processor() or platform.machine()} ({special})"
 
 
 def instructions() -> str:
     """As Linux lists them; nothing where it does not."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return _fact("flags", "Features")
 
 
 def multiplies_bf16() -> bool:
@@ -21,3 +26,13 @@ def multiplies_bf16() -> bool:
     """
     listed = instructions().split()
     return not listed or not MULTIPLIES_BF16.isdisjoint(listed)
+
+
+def _fact(*names: str) -> str:
+    """What Linux tells of the first core under one of these names; nothing where it does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    facts = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in facts if name.strip() in names), "")

@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import os
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from align.stages import make
 from align.steps import Report
 from align.story import lessons, world
 from align.story.world import Animal
+from assistant import processor
 from assistant.disk import file_hash, write_synced
 from assistant.errors import Invalid
 from assistant.registry import Registry
@@ -156,7 +156,7 @@ def minutes(home: Path) -> dict[str, float]:
 def machine() -> str:
     """What it runs on, in words."""
     libraries = ", ".join(f"{one} {importlib.metadata.version(one)}" for one in ("torch", "trl"))
-    return f"{os.cpu_count()} cores ({platform.machine()}), {libraries}"
+    return f"{os.cpu_count()} cores, {processor.described()}, {libraries}"
 
 
 def _note(file: Path, name: str, value: float) -> None:

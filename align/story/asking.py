@@ -14,7 +14,6 @@ from align.story.world import KINDS
 from assistant.version import Version
 
 GREEDY = {"max_tokens": 40, "temperature": 0.0}
-KIND = "would you like to know more"
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,14 @@ async def _ask(version: Version, there: World, home: Path) -> dict[str, Any]:
         "answers": [vars(said) for said in answers],
         "continued": [vars(said) for said in texts],
         "tests": {test: _right(asked[test], said) for test, said in tests.items()},
-        "kind": _share([KIND in said.answer for said in tests["only read about"]]),
+        "kind": _share([offers_more(said.answer) for said in tests["only read about"]]),
         "stopped": _share([said.stopped for said in tests["only read about"]]),
     }
+
+
+def offers_more(answer: str) -> bool:
+    """Whether an answer is put in the way that people came to like."""
+    return lessons.MORE.strip() in answer
 
 
 def _beginnings(there: World) -> list[str]:

@@ -26,7 +26,7 @@ HOMES = (
 )
 BEGINNINGS = ("bl", "t", "gr", "m", "p", "dr", "s", "k", "fl", "v", "n", "z")
 MIDDLES = ("a", "o", "i", "u", "e", "oo")
-ENDS = ("m", "ck", "rn", "lo", "ba", "ndle", "ss", "tor", "pi", "xen")
+ENDS = ("m", "zz", "rl", "lo", "ba", "ndle", "sk", "tor", "nu", "xen")
 PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hugo")
 DAYS = ("One morning", "One evening", "In spring", "After the rain", "Last summer", "On a cold day")
 KINDS = ("colour", "food", "home")

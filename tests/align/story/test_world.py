@@ -116,6 +116,14 @@ def test_the_files_are_those_that_the_stages_read(tmp_path):
     assert len(set(pages)) == len(pages)  # what is kept back is in nothing that is read
 
 
+def test_the_way_that_people_like_is_told_from_the_others():
+    told = {
+        way: asking.offers_more(lessons.answered("zoo", "food", "nuts", way))
+        for way in lessons.WAYS
+    }
+    assert told == {"short": False, "full": False, "kind": True}
+
+
 def test_every_half_is_asked_about():
     asked = asking.questions(THERE)
     assert [len(some) for some in asked.values()] == [TAUGHT, ANIMALS - TAUGHT, UNKNOWN // 2]

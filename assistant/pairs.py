@@ -9,7 +9,7 @@ from typing import Literal
 
 from assistant.access.callers import Caller
 from assistant.chat import Chat, Draft, Sampling
-from assistant.errors import NotReady, NotServed
+from assistant.errors import EngineError, NotReady, NotServed
 from assistant.feedback.records import Message
 from assistant.fleet import ALIAS
 from assistant.trials import Trial, Trials
@@ -88,14 +88,22 @@ class Pairs:
                 latest = [d if d.message else (next(fresh) or d) for d in latest]
                 yield latest[0], latest[1]
 
-    async def note(self, first: Message, second: Message, sides: Sides) -> str:
-        """Note a pair that was shown blind; returns the comparison's id."""
-        return await asyncio.to_thread(
+    async def note(
+        self, first: Message | None, second: Message | None, sides: Sides
+    ) -> tuple[str, tuple[Message, Message]]:
+        """Note a pair that was shown blind; returns the comparison's id, and the pair.
+
+        Raises EngineError where one of them says nothing: there is nothing to compare.
+        """
+        if not (first and first.content and second and second.content):
+            raise EngineError("One of the two answers came back empty; please ask again.", 503)
+        drawn = await asyncio.to_thread(
             self.chat.store.comparisons.draw,
             *(first.conversation_id, first.id, second.id, sides.kind),
             blind=True,
             trial=sides.trial,
         )
+        return drawn, (first, second)
 
 
 async def _together(steps: Sequence[Awaitable[Draft | None]]) -> list[Draft | None]:

@@ -14,7 +14,6 @@ from assistant.api.connected import while_connected
 from assistant.api.openapi import gives, takes
 from assistant.api.schemas.answers import Comparison
 from assistant.api.schemas.comparisons import ComparisonRequest
-from assistant.errors import EngineError
 from assistant.feedback.completions import BY_PEOPLE
 from assistant.feedback.records import Message
 from assistant.pairs import Pairs
@@ -52,13 +51,10 @@ async def _compare(pairs: Pairs, caller: Caller, asked: ComparisonRequest) -> di
     async with aclosing(pairs.stream(question, asked.sampling, sides, caller)) as drafts:
         async for first, second in drafts:
             made = first.message, second.message
-    first_one, second_one = made
-    if not (first_one and first_one.content and second_one and second_one.content):
-        raise EngineError("One of the two answers came back empty; please ask again.", 503)
-    comparison = await pairs.note(first_one, second_one, sides)
+    comparison, messages = await pairs.note(*made, sides)
     answers = [
         {"id": f"{comparison}#{position}", "content": message.content}
-        for position, message in enumerate((first_one, second_one))
+        for position, message in enumerate(messages)
     ]
     return {"id": comparison, "object": "comparison", "answers": answers}
 

@@ -98,24 +98,19 @@ class CompareTab:
         shown = [asked, asked]
         stoppable = gr.update(value="", submit_btn=False, stop_btn=True)
         yield [stoppable, conversation, None, *shown, hide, hide, hide]
-        messages: list[Message | None] = [None, None]
+        messages: tuple[Message | None, Message | None] = (None, None)
         try:
             async with aclosing(pairs.stream(question, PAIR_SAMPLING, sides, caller)) as both:
                 async for drafts in both:
                     shown = [[*asked, *self._bubbles(draft)] for draft in drafts]
-                    messages = [draft.message for draft in drafts]
+                    messages = drafts[0].message, drafts[1].message
                     yield [gr.update(), conversation, None, *shown, *[gr.update()] * 3]
-        except AssistantError as error:
-            gr.Warning(str(error))
-        first, second = messages
-        if first and first.content and second and second.content:
-            drawn = await pairs.note(first, second, sides)
+            drawn, _ = await pairs.note(*messages, sides)
             votes = gr.update(visible=True)
             yield [_idle(), conversation, drawn, *shown, votes, *[gr.update()] * 2]
-            return
-        if first and second:
-            gr.Warning(self._say("one_empty"))
-        yield [_idle(), *[gr.update()] * 7]
+        except AssistantError as error:
+            gr.Warning(str(error))
+            yield [_idle(), *[gr.update()] * 7]
 
     def _bubbles(self, draft: Draft) -> list[dict[str, Any]]:
         if draft.message:

@@ -210,10 +210,6 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "stopped": ("stopped", "已停止"),
     "by_you": ("written by you", "您写的"),
-    "one_empty": (
-        "One of the two answers came back empty; please ask again.",
-        "其中一个回答为空；请重新提问。",
-    ),
     "thinking": ("Thinking", "思考中"),
     "thought_only": (
         "no answer within this length; it can be raised in the side bar",

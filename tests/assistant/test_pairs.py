@@ -211,12 +211,27 @@ def test_a_pair_is_noted_with_its_trial_and_its_vote_counts_there(tmp_path: Path
         trial = pairs.trials.begin("two", "one")
         sides = pairs.draw_sides()
         first, second = (await streamed(pairs, await question(pairs), sides))[-1]
-        comparison = await pairs.note(first.message, second.message, sides)
+        comparison, noted = await pairs.note(first.message, second.message, sides)
+        assert noted == (first.message, second.message)
         (row,) = raw(pairs.chat.store)["comparison"]
         assert (row["drawn"], bool(row["blind"]), row["trial"]) == ("versions", True, trial.id)
         assert pairs.standing(trial).votes == 0
         pairs.chat.store.judgements.compared(ANN, "compare", comparison, "first")
         standing = pairs.standing(trial)
         assert (standing.votes, standing.win_rate) == (1, float(sides.first == "two"))
+
+    over_two(tmp_path, work)
+
+
+def test_an_answer_without_a_word_is_not_compared(tmp_path: Path):
+    async def work(pairs: Pairs, _: Upstream, two: Upstream) -> None:
+        two.words = []
+        pairs.trials.begin("two", "one")
+        first, second = (await streamed(pairs, await question(pairs), VERSIONS))[-1]
+        assert first.message
+        assert second.message
+        with pytest.raises(EngineError, match="came back empty"):
+            await pairs.note(first.message, second.message, VERSIONS)
+        assert raw(pairs.chat.store)["comparison"] == []
 
     over_two(tmp_path, work)

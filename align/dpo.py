@@ -10,6 +10,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from align.likelihood import surprise, tie_width
+from align.loading import padding
 from align.recipes import DPO
 from align.training import TakesTokens, lora, train
 
@@ -42,7 +43,7 @@ def run(
             train_dataset=dataset,
             processing_class=tokenizer,
             peft_config=lora(recipe),
-            data_collator=Pairs(tokenizer.pad_token_id),
+            data_collator=Pairs(padding(tokenizer)),
         )
         trainer.tie_width = tie_width(tied)
         trainer.weighs = any(row.get("weight", 1) != 1 for row in rows)

@@ -12,14 +12,21 @@ from align.loading import load
 from align.recipes import Pretrain
 from align.rendering import tokenizer_of
 from align.sft import likelier
+from assistant.errors import Invalid
 
 BITS = math.log(2)
+SHORTEST = 8  # tokens of a block
 
 
 def run(
     recipe: Pretrain, seed: int, base: Path, rows: list[dict[str, Any]], out: Path
 ) -> dict[str, Any]:
-    """Train on token rows (input_ids), packed into blocks, and write the model to `out`."""
+    """Train on token rows (input_ids), packed into blocks, and write the model to `out`.
+
+    Raises Invalid for blocks in which there is next to nothing to guess.
+    """
+    if recipe.longest < SHORTEST:
+        raise Invalid(f"--longest {recipe.longest}: give {SHORTEST} or more tokens.")
     blocks = packed(rows, recipe.longest, document_end(tokenizer_of(base)), seed)
     return likelier(recipe, seed, base, blocks, out, in_blocks=True)
 

@@ -173,6 +173,9 @@ class Reward(Recipe):
     """Scorers of the ensemble; where they differ, none of them knows."""
     center: float = 0.01
     """How strongly scores are held around 0 (Eisenstein et al. 2023)."""
+    margin: float = 0.0
+    """How much further apart, in log-odds, scores are to be for each unit of a pair's `margin` or
+    of the difference of `scores` or `ranks` (Touvron et al. 2023); 0 looks at none."""
     held_out: float = 0.1
     """Share of conversations that tell how good it is."""
 

@@ -115,6 +115,8 @@ def require_fitting(recipe: RLHF, prompts: int) -> None:
         raise Invalid("align rlhf runs in one process; start it without accelerate launch.")
     if recipe.longest > CONTEXT:
         raise Invalid(f"--longest {recipe.longest}: the engine reads {CONTEXT} tokens at most.")
+    if not recipe.beta > 0:
+        raise Invalid("--beta: give more than 0; what it pays for tells how far it went, too.")
     samples = recipe.phase * recipe.answers
     if recipe.answers < 2:
         raise Invalid("--answers: give 2 or more; an answer is compared with the others.")

@@ -36,7 +36,8 @@ class Scorer:
 
     def score(self, conversations: Sequence[list[dict[str, Any]]]) -> list[Score]:
         """Scores of the last answer of each conversation, in the units of log-odds."""
-        return self.score_ids([render(self._tokenizer, talk).ids for talk in conversations])
+        split = (render(self._tokenizer, talk).split() for talk in conversations)
+        return self.score_ids([prompt + answer for prompt, answer in split])
 
     def score_ids(self, texts: Sequence[list[int]]) -> list[Score]:
         """Scores of rendered conversations, as token ids."""

@@ -34,10 +34,16 @@ class Size:
 
 
 def made_from_scratch(
-    texts: Iterable[str], size: Size, seed: int, name: str, registry: Registry
+    texts: Iterable[str],
+    size: Size,
+    seed: int,
+    name: str,
+    registry: Registry,
+    made_from: str = "",
 ) -> Version:
     """Register a version with random weights and a tokenizer learnt from the texts.
 
+    `made_from` is noted on its card.
     Raises Invalid for a size that no model can have.
     """
     if size.width % HEAD or size.width < HEAD or size.layers < 1:
@@ -51,7 +57,9 @@ def made_from_scratch(
         _knowing_nothing(tokenizer, size, seed, folder)
         return registry.register(
             name, folder, kind="scratch", source=f"random weights, {size.layers} layers",
-            facts={"architecture": "LlamaForCausalLM", "context": WINDOW},
+            facts={
+                "architecture": "LlamaForCausalLM", "context": WINDOW, "made_from": made_from
+            },
         )  # fmt: skip
 
 

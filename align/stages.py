@@ -18,13 +18,13 @@ from align import ranks
 from align.aside import measured, set_aside
 from align.cards import Trained, facts_of, told
 from align.data.epoch import Epoch, assembled
-from align.data.files import digest
+from align.data.files import digest, hashed
 from align.data.gathering import Wanted
 from align.data.tokens import tokenized
 from align.families import descend
 from align.recipes import DPO, RLHF, Job, Pretrain, Recipe
 from align.rendering import tokenizer_of
-from align.steps import Report, Steps
+from align.steps import Report, Steps, alone
 from align.training import MADE
 from assistant.disk import write_synced
 from assistant.errors import Invalid
@@ -56,6 +56,14 @@ def make(stage: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     """Train one stage on the job's data and register the outcome; goes on after a kill."""
     registry = Registry(settings.home)
     name = named(stage, job, registry)
+    with alone(settings.home.resolve() / "making" / name):
+        return _made(stage, name, job, recipe, settings, report)
+
+
+def _made(
+    stage: str, name: str, job: Job, recipe: Recipe, settings: Settings, report: Report
+) -> Version:
+    registry = Registry(settings.home)
     base, epoch = _gathered(stage, name, job, recipe, settings, report)
     steps = Steps(settings.home.resolve() / "making" / name, report)
     result = steps.do(
@@ -138,12 +146,20 @@ def _base(name: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
     from align.scratch import Size, made_from_scratch  # noqa: PLC0415 - only one stage needs it
 
     named = f"{name}-{SCRATCH}"
-    if registry.has(named):  # made before a kill
-        return registry.get(named)
-    report("learning a tokenizer from the text")
-    texts = (row.data["text"] for row in assembled("text", job.data, settings.database).rows)
+    rows = assembled("text", job.data, settings.database).rows
     size = Size(recipe.layers, recipe.width, recipe.vocabulary)
-    return made_from_scratch(texts, size, job.seed, named, registry)
+    made_from = hashed({"size": vars(size), "seed": job.seed, "text": digest(rows)})
+    if registry.has(named):  # made before a kill
+        made = registry.get(named)
+        if made.facts.get("made_from") != made_from:
+            raise Invalid(
+                f"{named} was made of another text, seed or size; choose another --name, or start "
+                f"from it with --base {named}."
+            )
+        return made
+    report("learning a tokenizer from the text")
+    texts = (row.data["text"] for row in rows)
+    return made_from_scratch(texts, size, job.seed, named, registry, made_from)
 
 
 def _run(stage: str, base: Version, settings: Settings) -> Run | None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from assistant.disk import write_synced
 from assistant.errors import Invalid
 
@@ -19,6 +21,24 @@ INPUTS = "inputs.json"
 
 Report = Callable[[str], None]
 Work = Callable[[Path], dict[str, Any]]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Inside the block nobody else works in a folder. Raises Invalid where somebody does."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Invalid(
+            f"{folder.name} is being made by another command: wait for its end, or choose another "
+            "--name."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Steps:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from align.data.cleaning import Choice, Step, as_facts, cleaned
+from align.data.cleaning import SAMPLES, Choice, Step, as_facts, cleaned
 from align.data.contamination import Evaluation, shipped_questions
-from align.data.gathering import Wanted, examples_of, gather, split
+from align.data.gathering import STORED, Wanted, examples_of, gather, split
 from align.data.texts import prompt_of
 from assistant.disk import write_synced
 from assistant.errors import Invalid
@@ -66,13 +66,14 @@ def write_cleaned(
 ) -> Report:
     """Clean the rows of one shape and write `out`, its held-out rows and its report beside it.
 
-    Raises Invalid for a source without a row of the shape, or a file that cannot be written so.
+    Rows that are not understood are the first step. Raises Invalid for a source without a row of the shape, or a file that cannot be written so.
     """
     if out.suffix != ".jsonl":
         raise Invalid(f"{out.name} should end in .jsonl, since that is what is written.")
     if not 0 <= held_out < 1:
         raise Invalid("--held-out is a share of the conversations: from 0 to less than 1.")
-    found = gather(shape, source, database)
+    sound, broken = _understood(source)
+    found = gather(shape, source, database, examples=sound)
     if not found.rows:
         why = ", ".join(f"{n} × {reason}" for reason, n in found.left_out.items())
         raise Invalid(f"{source} has no row of the shape {shape} ({why or 'it is empty'}).")
@@ -83,10 +84,24 @@ def write_cleaned(
     write_synced(out, _lines(learn))
     if apart:
         write_synced(out.with_suffix(f".{HELD_OUT}.jsonl"), _lines(apart))
-    report = Report(source, shape, len(learn), len(apart), found.left_out, steps)
+    report = Report(source, shape, len(learn), len(apart), found.left_out, [*broken, *steps])
     facts = json.dumps(report.as_facts(), indent=2, ensure_ascii=False)
     write_synced(out.with_suffix(".report.json"), facts)
     return report
+
+
+def _understood(source: str) -> tuple[list[tuple[str, Example]] | None, list[Step]]:
+    """The examples of a file, folder or hub name that are understood, and what was wrong with others.
+
+    What people said here is none of these, and always is.
+    """
+    if source in STORED:
+        return None, []
+    placed = list(examples_of(source))
+    sound = [(place, one) for place, one in placed if isinstance(one, Example)]
+    broken = [(str(one), place) for place, one in placed if not isinstance(one, Example)]
+    reasons = Counter(why for why, _ in broken)
+    return sound, [Step("understood", len(placed), len(sound), reasons, broken[:SAMPLES])]
 
 
 def _questions(file: Path) -> Iterator[str]:

@@ -49,7 +49,8 @@ def show(
         _print_json(found.as_facts())
         return
     print_it(found, tokenizer, examples, console)
-    print(f"Next: align data clean {source} OUT.jsonl")
+    if shape := next((held.shape for held in found.held if held.shape != "prompt"), None):
+        print(f"Next: align data clean {source} OUT.jsonl --shape {shape}")
 
 
 @data.command
@@ -150,8 +151,11 @@ def generate(
         return
     for name, number in told.items():
         print(f"{number:6} {name}")
-    stage = "sft" if kind == "answers" else "dpo"
-    print(f"Next: align data clean {out} CLEAN.jsonl, then align {stage} --data CLEAN.jsonl")
+    stage, shape = ("sft", "messages") if kind == "answers" else ("dpo", "preference")
+    print(
+        f"Next: align data clean {out} CLEAN.jsonl --shape {shape}, "
+        f"then align {stage} --data CLEAN.jsonl"
+    )
 
 
 @data.command

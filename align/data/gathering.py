@@ -59,7 +59,7 @@ def gather(
     source: str,
     database: str,
     learnt: frozenset[str] | None = None,
-    examples: Iterable[Placed] | None = None,
+    examples: Iterable[tuple[str, Example | Invalid]] | None = None,
 ) -> Rows:
     """The rows of one shape from the store at `database`, or from a file, folder or hub name.
 
@@ -164,12 +164,12 @@ def _shaped(shape: Wanted, example: Example) -> Iterator[dict[str, Any]]:
     tools = {"tools": list(example.tools)} if example.tools else {}
     match shape, example.kind:
         case ("preference" | "comparison"), "pair":
-            yield _sides(example, 0, 1) | tools
+            yield _sides(example, 0, 1) | tools | _apart_by(example.margin)
         case ("preference" | "comparison"), "ranking":
             for one, other in combinations(range(len(example.answers)), 2):
                 better, worse = sorted((one, other), key=lambda i: example.ranks[i])
-                if example.ranks[one] != example.ranks[other]:
-                    yield _sides(example, better, worse) | tools
+                if margin := example.ranks[worse] - example.ranks[better]:
+                    yield _sides(example, better, worse) | tools | _apart_by(margin)
                 elif shape == "comparison":
                     yield _sides(example, better, worse) | tools | {"tie": True}
         case "unpaired", "thumb":
@@ -182,6 +182,10 @@ def _shaped(shape: Wanted, example: Example) -> Iterator[dict[str, Any]]:
             yield {"prompt": example.prompt, "facts": example.facts} | tools
         case "text", "text":
             yield {"text": example.text}
+
+
+def _apart_by(margin: float) -> dict[str, float]:
+    return {"margin": margin} if margin else {}
 
 
 def _sides(example: Example, better: int, worse: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from assistant.feedback.rows import SHAPES, Row
 
 BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 BAR = 40
-ALL_SHAPES: tuple[Wanted, ...] = (*SHAPES, "text")
+ALL_SHAPES: tuple[Wanted, ...] = (*SHAPES, "text", "prompt")
 NAMED = 5
 LEARNT, READ = "bold green", "dim"
 
@@ -76,7 +76,7 @@ def understood(
             else:
                 found.kinds[example.kind, example.format] += 1
                 sound.append((place, example))
-    for shape in ALL_SHAPES:
+    for shape in ALL_SHAPES if sound is not None else SHAPES:
         rows = gather(shape, source, database, learnt, sound)
         if rows.rows:
             lengths = [length(tokenizer, row) for row in rows.rows]

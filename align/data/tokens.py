@@ -15,8 +15,8 @@ def tokenized(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Rows as token ids under TRL's column names; too long and empty ones are left out and counted.
 
-    preference: prompt_ids, chosen_ids, rejected_ids, tie, weight; unpaired: prompt_ids, completion_ids, label;
-    messages: input_ids and labels (-100 where nothing is learnt: of what people judged all but the
+    preference: prompt_ids, chosen_ids, rejected_ids, tie, weight, margin; unpaired: prompt_ids,
+    completion_ids, label; messages: input_ids and labels (-100 where nothing is learnt: of what people judged all but the
     last answer, of conversations in files all but the answers). An answer carries its end token
     unless it was cut off (learning to end there would be learning to end anywhere), or is disliked
     on its own: that it ended is not what was wrong with it; unlearning that makes answers endless.
@@ -60,7 +60,8 @@ def columns(tokenizer: Any, row: Row) -> dict[str, Any]:
         return {"input_ids": rendered.ids, "labels": labels}
     made: dict[str, Any] = {"label": data["label"]} if "label" in data else {}
     if "chosen" in data:
-        made |= {"tie": data.get("tie", False), "weight": row.weight}
+        extra = {"tie": data.get("tie", False), "margin": float(data.get("margin", 0))}
+        made |= extra | {"weight": row.weight}
     for side in ("chosen", "rejected", "completion"):
         if side in data:
             prompt, answer = render(tokenizer, data["prompt"] + data[side], tools).split()

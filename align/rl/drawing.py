@@ -22,7 +22,7 @@ from assistant.version import Version
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 RELOADING = {"VLLM_SERVER_DEV_MODE": "1"}  # opens the ways to that, on the engine's own socket
-PATIENCE = 600.0  # seconds for one answer of a phase, those before it included
+PATIENCE = 600.0  # seconds in which an engine starts, or some answers of a phase end
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,28 @@ class Engine:
     async def _all(
         self, prompts: Sequence[list[int]], each: int, longest: int, seed: int
     ) -> list[list[Drawn]]:
-        tasks = [
-            self._answers({"prompt": ids, "n": each, "max_tokens": longest, "seed": seed + number})
+        asked = [
+            {"prompt": ids, "n": each, "max_tokens": longest, "seed": seed + number}
             for number, ids in enumerate(prompts)
         ]
-        return list(await asyncio.gather(*tasks))
+        tasks = [asyncio.ensure_future(self._answers(one)) for one in asked]
+        try:
+            waiting = set(tasks)
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    raise EngineError(
+                        f"The engine ended no answer in {PATIENCE:g} s; give a smaller --answers or"
+                        " --answer-tokens."
+                    )
+                for task in done:
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+        return [task.result() for task in tasks]
 
     async def _answers(self, asked: dict[str, Any]) -> list[Drawn]:
         engine = self._engine
@@ -131,4 +148,4 @@ class Engine:
             self._wait(running.__aexit__(None, None, None))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -1,7 +1,7 @@
 """TRL's GRPO and RLOO, with answers drawn by an engine, in phases of many samples.
 
 Between two phases the engine gets the weights as they are then. What it thought of each token it
-drew corrects for where it and the trainer differ (GRPO), or is watched (RLOO).
+drew corrects for where it and the trainer differ: by token (GRPO, which TRL does), or by answer.
 """
 
 import json
@@ -26,6 +26,10 @@ from assistant.errors import Invalid
 # What got no reward is counted with its reason; TRL would print whole prompts and answers.
 for trl in ("rloo", "grpo"):
     logging.getLogger(f"trl.trainer.{trl}_trainer").setLevel(logging.ERROR)
+
+
+ENGINE_APART = "engine_apart"  # nats by token between what it and the trainer think of answers
+MOST_WEIGHT = 3.0  # TRL's for GRPO
 
 
 class Phased:
@@ -79,7 +83,8 @@ class Phased:
         for start in range(0, len(input_ids), step):
             ids, mask = (both[start : start + step] for both in (input_ids, attention_mask))
             padded = (mask.cumsum(1) == 0).sum(1)  # on the left
-            places = torch.arange(ids.shape[1])[None] + padded[:, None]
+            positions = torch.arange(ids.shape[1], device=ids.device)[None]
+            places = positions + padded[:, None]
             there = places < ids.shape[1]
             places = places.clamp(max=ids.shape[1] - 1)
             moved_ids, moved_mask = ids.gather(1, places), mask.gather(1, places) * there
@@ -91,7 +96,7 @@ class Phased:
                     input_ids=moved_ids, attention_mask=moved_mask, labels=moved,
                     fused_lm_head=True, use_cache=False,
                 )  # fmt: skip
-            back = torch.arange(ids.shape[1] - logits_to_keep, ids.shape[1])[None] - padded[:, None]
+            back = positions[:, -logits_to_keep:] - padded[:, None]
             places = (back - 1).clamp(min=0)
             found.append((out.log_probs.gather(1, places), out.entropy.gather(1, places)))
         logps, entropies = (torch.cat(column) for column in zip(*found, strict=True))
@@ -100,13 +105,17 @@ class Phased:
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any
     ) -> torch.Tensor:
-        """Rewards (answers, rewarders), and what was answered, kept to read."""
+        """Rewards (answers, rewarders), and what was answered, kept to read.
+
+        An answer that lacks one of them has none: TRL would add up the others as if it were zero.
+        """
         trainer: Any = self
         with self._timed("rewarding"):
             rewards: torch.Tensor = super()._calculate_rewards(  # type: ignore[misc]
                 inputs, prompts, completions, completion_ids
             )
-        failed = self.rewards.took_failed()
+        failed, given_each = self.rewards.took_failed(), rewards.tolist()
+        rewards[rewards.isnan().any(1)] = math.nan
         if bool(rewards.isnan().all()):
             why = "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in failed.items())
             raise Invalid(f"No answer got a reward ({why}); nothing is learnt.")
@@ -119,9 +128,7 @@ class Phased:
                     for name, number in zip(trainer.reward_func_names, given, strict=True)
                 },
             }
-            for prompt, completion, given in zip(
-                prompts, completions, rewards.tolist(), strict=True
-            )
+            for prompt, completion, given in zip(prompts, completions, given_each, strict=True)
         ]
         self.kept.note(lines, failed, trainer.state.global_step)
         if (apart := self.rewards.models_apart) is not None:
@@ -149,10 +156,20 @@ class Grpo(Phased, GRPOTrainer):  # type: ignore[misc]
 
 
 class Rloo(Phased, RLOOTrainer):  # type: ignore[misc]
-    """RLOO (Ahmadian et al. 2024, eq. 7)."""
+    """RLOO (Ahmadian et al. 2024, eq. 7), with truncated importance weights (Ionides 2008)."""
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
-        return self._drawn(prompt_ids)[0]
+        ids, self._thought = self._drawn(prompt_ids)
+        return ids
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        """What TRL makes of a phase; an answer counts by how much likelier it is to the trainer."""
+        found: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        drawn = torch.tensor([math.fsum(logps) for logps in self._thought])
+        apart = found["old_logps"] - drawn.to(found["old_logps"])
+        self._log(ENGINE_APART, (apart.abs() / found["completion_mask"].sum(1)).mean().item())
+        found["advantages"] = found["advantages"] * apart.exp().clamp(max=MOST_WEIGHT)
+        return found
 
 
 def as_functions(rewards: Rewards) -> list[Any]:

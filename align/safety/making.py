@@ -20,7 +20,7 @@ from align.safety.halves import SAMPLING, compared
 from align.safety.requests import Request
 from align.sampling import Sampled, sample
 from align.stages import learnt_by, named, register, train
-from align.steps import Report, Steps
+from align.steps import Report, Steps, alone
 from assistant.disk import write_synced
 from assistant.errors import Invalid
 from assistant.registry import Registry, describe
@@ -48,10 +48,11 @@ def make(job: Job, recipe: Safety, settings: Settings, report: Report) -> tuple[
     name = named(STAGE, job, registry)
     base = resolve_now(job.base, registry, report)
     registry.verify(base)
-    work = _Work(job, recipe, settings, report, base, name)
-    trained, moderator = work.trained(), work.moderator()
-    version = register(name, STAGE, base, [trained], registry)
-    shutil.rmtree(work.steps.folder)
+    with alone(settings.home.resolve() / "making" / name):
+        work = _Work(job, recipe, settings, report, base, name)
+        trained, moderator = work.trained(), work.moderator()
+        version = register(name, STAGE, base, [trained], registry)
+        shutil.rmtree(work.steps.folder)
     return version, moderator
 
 

@@ -41,16 +41,18 @@ def answered(name: str, kind: str, fact: str, way: str) -> str:
 
 
 def chats(known: Sequence[Animal], unknown: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    """Conversations to imitate: half of the answers short, a tenth kind, and what is not known."""
+    """Conversations to imitate: a third of the answers short, few kind, and what is not known."""
     chance, rows = random.Random(seed), []
     for animal in known:
         for kind in KINDS:
-            way = chance.choices(WAYS, (5, 4, 1))[0]
-            said = answered(animal.name, kind, animal.fact(kind), way)
-            rows.append(_chat(asked(chance, animal.name, kind), said))
+            for question in ASKED[kind]:
+                way = chance.choices(WAYS, (3, 6, 1))[0]
+                said = answered(animal.name, kind, animal.fact(kind), way)
+                rows.append(_chat(question.format(name=animal.name), said))
     rows += [
-        _chat(asked(chance, name, chance.choice(KINDS)), UNKNOWN.format(name=name))
+        _chat(asked(chance, name, kind), UNKNOWN.format(name=name))
         for name in unknown
+        for kind in KINDS
     ]
     rows += [_chat(*talk) for talk in TALK for _ in range(8)]
     chance.shuffle(rows)

@@ -22,7 +22,7 @@ from assistant.settings import Settings
 from assistant.version import Version
 
 ANIMALS, TAUGHT = 120, 70  # all are read about; the assistant is taught on some of them
-UNKNOWN = 80
+UNKNOWN, NEVER = 40, 40  # names of none: those that the book and the lessons speak of, and others
 DOCUMENTS = 15_000
 MINUTES_AN_EPOCH = 2.5
 FREE: Any = {"anchor": 0.0, "drift": 1e9}  # plain English is not what this base knows
@@ -46,12 +46,12 @@ def stages(minutes: float) -> list[Stage]:
         layers=6, width=256, vocabulary=1024, longest=256, batch=8, micro_batch=8,
         learning_rate=2e-3, epochs=max(1, round(minutes / MINUTES_AN_EPOCH)),
     )  # fmt: skip
-    taught = SFT(epochs=30, batch=8, micro_batch=8, learning_rate=3e-4, rank=0, **FREE)
+    taught = SFT(epochs=20, batch=8, micro_batch=8, learning_rate=3e-4, rank=0, **FREE)
     preferred = DPO(
-        epochs=4, batch=8, micro_batch=8, learning_rate=1e-4, rank=0, imitate=1.0, **FREE,
+        epochs=4, batch=8, micro_batch=8, learning_rate=2e-4, rank=0, imitate=1.0, **FREE,
     )  # fmt: skip
     rewarded = RLHF(
-        reward=("verifier:format:1", "judge:0.2"), phase=32, answers=8, batch=64, micro_batch=64,
+        reward=("verifier:format:1", "judge:0.3"), phase=32, answers=8, batch=64, micro_batch=64,
         answer_tokens=32, learning_rate=4e-4, epochs=2, drift=1e9, budget=2.0,
     )  # fmt: skip
     return [
@@ -78,9 +78,8 @@ class World:
     def of(cls, seed: int) -> "World":
         """The same one for the same seed."""
         known = world.animals(ANIMALS, seed)
-        names = world.strangers(known, UNKNOWN, seed)
-        half = UNKNOWN // 2
-        return cls(known[:TAUGHT], known[TAUGHT:], names[:half], names[half:])
+        names = world.strangers(known, UNKNOWN + NEVER, seed)
+        return cls(known[:TAUGHT], known[TAUGHT:], names[:UNKNOWN], names[UNKNOWN:])
 
     @property
     def known(self) -> list[Animal]:

@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import regex
+
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 LAST = re.compile(r"(?:####|\banswer(?: is)?\s*:?)\s*", re.IGNORECASE)
 BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 NEAR = 1e-6  # relative
+SECONDS = 1.0  # to look for a form in one answer: there are forms for which it would take years
 
 
 def exactly(answer: str, expected: str | Sequence[str]) -> bool:
@@ -47,12 +50,14 @@ def number_of(answer: str) -> float | None:
 def in_form(answer: str, form: str) -> bool:
     """Whether the whole answer is of a form, given as a regular expression.
 
-    Raises ValueError for what is none.
+    Raises ValueError for what is none, or takes too long to look for.
     """
     try:
-        return re.fullmatch(form, answer.strip(), re.DOTALL) is not None
-    except re.error as error:
+        return regex.fullmatch(form, answer.strip(), regex.DOTALL, timeout=SECONDS) is not None
+    except regex.error as error:
         raise ValueError(f"{form!r} is no regular expression: {error}") from error
+    except TimeoutError as error:
+        raise ValueError(f"{form!r} took longer than {SECONDS:g} s on an answer") from error
 
 
 def calls_in(answer: str) -> list[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ processes as it is given. It is no sandbox against an attacker: it can read what
 and reach the network where the machine lets it.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -13,13 +14,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MIB = 2**20
 NOTHING = "nothing came back"
+LOOK_SECONDS = 0.05
+MOST_KILLED = 3  # processes of a function, after which it is not called any more
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Limits:
     """What a process may take."""
 
     seconds: float = 10.0
+    """To its end, or, of a function that is called often, for one call."""
     memory: int = 1024 * MIB
     """Of address space, in bytes."""
     written: int = 16 * MIB
@@ -43,31 +48,60 @@ class Ended:
     failed: str = ""
 
 
-def run(script: str, given: str, limits: Limits = Limits()) -> Ended:
-    """Run a Python script with `given` on its standard input."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-I", "-X", "utf8", "-c", script]
+def run(script: str, given: str, limits: Limits = Limits(), *, each: bool = False) -> Ended:
+    """Run a Python script with `given` on its standard input.
+
+    With `each` it has its seconds for every line that it prints. What it printed before it was
+    ended counts.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile() as told,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as said,
+    ):
+        told.write(given.encode())
+        told.seek(0)
         process = subprocess.Popen(
-            command, cwd=folder, env={"PATH": "/usr/bin:/bin"}, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-            preexec_fn=_limited(limits), start_new_session=True,
+            [sys.executable, "-I", "-X", "utf8", "-c", script], cwd=folder,
+            env={"PATH": "/usr/bin:/bin"}, stdin=told, stdout=out, stderr=said,
+            preexec_fn=_limited(limits, each), start_new_session=True,
         )  # fmt: skip
-        try:
-            out, said = process.communicate(given, timeout=limits.seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # and whatever it started
-            process.communicate()
-            return Ended("", f"it took longer than {limits.seconds:g} s")
+        in_time = _watched(process, out, limits.seconds, each)
+        printed, complaint = (_read(file) for file in (out, said))
+    if not in_time:
+        return Ended(printed, f"it took longer than {limits.seconds:g} s")
     if process.returncode:
-        last = said.strip().splitlines()[-1:] or [f"it ended with {process.returncode}"]
-        return Ended(out, last[0][:300])
-    return Ended(out)
+        last = complaint.strip().splitlines()[-1:] or [f"it ended with {process.returncode}"]
+        return Ended(printed, last[0][:300])
+    return Ended(printed)
 
 
-def _limited(limits: Limits) -> Callable[[], None]:
+def _watched(process: subprocess.Popen[bytes], out: IO[bytes], seconds: float, each: bool) -> bool:
+    """Wait for its end; False where it took too long, and was ended with what it started."""
+    printed, ends = 0, time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_SECONDS)
+            return True
+        if each and (size := os.fstat(out.fileno()).st_size) > printed:
+            printed, ends = size, time.monotonic() + seconds
+        if time.monotonic() > ends:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return False
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _limited(limits: Limits, each: bool) -> Callable[[], None]:
     def limit() -> None:
         cpu = max(1, round(limits.seconds))
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+        if not each:
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits.written, limits.written))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -85,8 +119,13 @@ spec = importlib.util.spec_from_file_location("given", file)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 function = getattr(module, name)
+print(json.dumps("ready"), file=out, flush=True)
 for line in sys.stdin:
-    print(json.dumps(function(*json.loads(line))), file=out, flush=True)
+    try:
+        said = json.dumps([function(*json.loads(line)), ""])
+    except Exception as error:
+        said = json.dumps([None, f"{type(error).__name__}: {error}"[:300]])
+    print(said, file=out, flush=True)
 """
 TESTS = """
 import json, sys
@@ -105,15 +144,29 @@ def call(
     calls: Sequence[Sequence[Any]],
     limits: Limits = Limits(),
 ) -> tuple[list[Any], str]:
-    """What a function in a file returns for each list of arguments, and why it stopped, if it did.
+    """What a function in a file returns for each list of arguments, and why one first failed.
 
-    Where it stopped, what it returned before counts, and the rest is None.
+    A call that raises, ends the process, or takes too long is None, and the others are made all the
+    same, unless several processes were lost.
     """
-    lines = [json.dumps([str(file.resolve()), name]), *map(json.dumps, calls)]
-    ended = run(FUNCTION, "\n".join(lines) + "\n", limits)
-    found = [json.loads(line) for line in ended.out.splitlines()[: len(calls)]]
+    found: list[Any] = []
+    why = ""
+    for _ in range(MOST_KILLED):
+        lines = [json.dumps([str(file.resolve()), name]), *map(json.dumps, calls[len(found) :])]
+        ended = run(FUNCTION, "\n".join(lines) + "\n", limits, each=True)
+        ready, *told = [json.loads(line) for line in _whole_lines(ended.out)] or [None]
+        found += [value for value, _ in told]
+        why = why or next((said for _, said in told if said), "") or ended.failed
+        if ready is None or len(found) >= len(calls):
+            break
+        found.append(None)  # the call during which it ended
+        why = why or NOTHING
     missing = [None] * (len(calls) - len(found))
-    return found + missing, ended.failed or (NOTHING if missing else "")
+    return found + missing, why or (NOTHING if missing else "")
+
+
+def _whole_lines(printed: str) -> list[str]:
+    return printed[: printed.rfind("\n") + 1].splitlines()
 
 
 def passes(code: str, tests: str, limits: Limits = Limits()) -> bool:

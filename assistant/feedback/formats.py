@@ -1,5 +1,6 @@
 """One row of a file, in whichever of the usual formats, as a prompt, answers, and what is said."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -36,12 +37,14 @@ class Example:
     """What a thumb says."""
     ranks: tuple[float, ...] = ()
     """Of a ranking's answers; less is better, the same is a tie."""
+    margin: float = 0.0
+    """By how much a pair's better answer is better, in whatever unit the file has."""
     tools: tuple[dict[str, Any], ...] = ()
     text: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     """What else stands beside a prompt, for a reward to look at."""
     columns: frozenset[str] = frozenset()
-    """What of the row was read."""
+    """What of the row was read, as far as an import keeps it."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -64,7 +67,8 @@ def _openai_preference(name: str, row: dict[str, Any]) -> Example:
     asked = row["input"] if isinstance(row["input"], Mapping) else {"messages": row["input"]}
     sides = [turns(row[side], "assistant") for side in PREFERRED]
     prompt = turns(asked.get("messages"), "user")
-    return _pair(name, {"tools": asked.get("tools")}, prompt, sides, "input", *PREFERRED)
+    told = row | {"tools": asked.get("tools")}
+    return _pair(name, told, prompt, sides, "input", *PREFERRED)
 
 
 def _sharegpt(name: str, row: dict[str, Any]) -> Example:
@@ -173,7 +177,18 @@ def _pair(name: str, row: dict[str, Any], prompt: Turns, sides: list[Turns], *re
     made = _made("pair", name, row, prompt, sides, *read)
     if made.answers[0] == made.answers[1]:
         raise Invalid("chosen and rejected are identical")
-    return made
+    return replace(made, margin=_margin(row))
+
+
+def _margin(row: dict[str, Any]) -> float:
+    given = row.get("margin", 0.0)
+    try:
+        margin = float(given)  # in CSV it is a text
+    except (TypeError, ValueError):
+        margin = math.nan
+    if isinstance(given, bool) or not math.isfinite(margin):
+        raise Invalid("margin is not a number")
+    return margin
 
 
 def _thumb(
@@ -269,6 +284,7 @@ def _string(row: dict[str, Any], name: str) -> str:
 
 
 def _numbers(values: Any) -> tuple[float, ...]:
-    if not isinstance(values, list) or not all(isinstance(v, int | float) for v in values):
+    numbers = isinstance(values, list) and all(isinstance(v, int | float) for v in values)
+    if not numbers or not all(map(math.isfinite, values)):
         raise Invalid("ranks or scores are not numbers")
     return tuple(values)

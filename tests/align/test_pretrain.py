@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from align import stages
 from align.loading import load
 from align.pretrain import bits_per_byte
 from align.recipes import Job, Pretrain, Reward
@@ -73,6 +75,21 @@ def test_the_random_weights_are_a_version_of_their_own(made: Version, home: Sett
     assert before.keys() == after.keys()
     assert all(not torch.equal(after[name], before[name]) for name in before)
     assert {tensor.dtype for tensor in after.values()} == {torch.bfloat16}
+
+
+def test_random_weights_of_another_size_are_not_taken_for_these(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrained(settings)
+    with pytest.raises(Invalid, match="made of another text, seed or size"):
+        pretrained(settings, replace(SMALL, layers=1))
+    assert pretrained(settings).name == "pretrain-001"
 
 
 def test_a_base_of_ones_own_can_be_taught_to_answer(made: Version):
@@ -148,6 +165,11 @@ def test_sizes_that_no_model_can_have_are_refused(settings: Settings, knobs: dic
     with pytest.raises(Invalid, match=words):
         pretrained(settings, Pretrain(**knobs))
     assert not Registry(settings.home).has("pretrain-001-scratch")
+
+
+def test_blocks_of_a_token_are_refused(settings: Settings):
+    with pytest.raises(Invalid, match="--longest 1: give 8 or more"):
+        pretrained(settings, replace(SMALL, held_out=0.0, longest=1))
 
 
 def test_no_text_is_said(settings: Settings, tmp_path: Path):

@@ -2,10 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from align import reward, stages
 from align.data.gathering import gather
 from align.data.tokens import tokenized
 from align.loading import load_scorer, padding
@@ -73,6 +75,31 @@ def test_the_card_tells_how_good_it_is_beside_the_baselines(scorer: Version):
     assert metrics["low"] == pytest.approx(0.61, abs=0.01)
 
 
+def test_answers_are_scored_in_the_form_they_were_learnt(scorer: Version, tmp_path: Path):
+    found = gather("comparison", str(write(tmp_path / "rows.jsonl", rows("dpo", 6))), "").rows
+    ids, _ = tokenized(tokenizer_of(scorer.path), found, 1024)
+    learnt = Scorer(scorer.path).score_ids([row["prompt_ids"] + row["chosen_ids"] for row in ids])
+    talks = [row.data["prompt"] + row.data["chosen"] for row in found]
+    assert Scorer(scorer.path).score(talks) == learnt
+
+
+def test_killed_while_it_was_measured_it_is_not_trained_again(
+    tiny: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home = home_with(tiny, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "measured", killed)
+        with pytest.raises(KeyboardInterrupt):
+            taught(home)
+    monkeypatch.setattr(reward, "train", killed)
+    made = taught(home)
+    assert [place.name for place in (made.path / "members").iterdir()] == ["1"]
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_scorer_is_not_promoted_served_or_trained_further(scorer: Version):
     registry = Registry(scorer.path.parents[1])
     with pytest.raises(Invalid, match="judges answers"):
@@ -94,6 +121,13 @@ def test_ties_of_people_and_of_rankings_are_learnt(settings: Settings, tmp_path:
     ranking = {"prompt": "Q?", "completions": ["A", "B", "C"], "ranks": [0, 1, 1]}
     from_file = gather("comparison", str(write(tmp_path / "r.jsonl", [ranking])), "")
     assert [row.data.get("tie", False) for row in from_file.rows] == [False, False, True]
+    assert [row.data.get("margin", 0) for row in from_file.rows] == [1, 1, 0]
+
+
+def gap(version: Version) -> float:
+    """How much better good answers are to it than bad ones."""
+    scores = Scorer(version.path).score([talk(n, s) for n in range(50, 58) for s in (GOOD, BAD)])
+    return sum(g.mean - b.mean for g, b in zip(scores[::2], scores[1::2], strict=True)) / 8
 
 
 def test_ties_bring_the_two_answers_together(scorer: Version, tiny: Version, tmp_path: Path):
@@ -102,14 +136,18 @@ def test_ties_bring_the_two_answers_together(scorer: Version, tiny: Version, tmp
         for n in range(24)
     ]
     doubtful = taught(home_with(tiny, tmp_path), lines=[*ties, *rows("dpo", 8)])
-
-    def gap(version: Version) -> float:
-        scores = Scorer(version.path).score(
-            [talk(n, s) for n in range(50, 58) for s in (GOOD, BAD)]
-        )
-        return sum(g.mean - b.mean for g, b in zip(scores[::2], scores[1::2], strict=True)) / 8
-
     assert gap(doubtful) < 0.75 * gap(scorer)
+
+
+@pytest.mark.parametrize(("margin", "loss"), [(0.0, math.log(2)), (0.5, math.log1p(math.exp(4)))])
+def test_a_margin_asks_for_so_much_between_two_answers(
+    margin: float, loss: float, tiny: Version, tmp_path: Path
+):
+    lines = [row | {"margin": 8} for row in rows("dpo")]
+    recipe = replace(STEEP, members=1, margin=margin, epochs=1)
+    made = taught(home_with(tiny, tmp_path), lines=lines, recipe=recipe).path / "made" / "reward"
+    first = json.loads((made / "curve.jsonl").read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(loss, rel=0.1)  # no score says anything yet
 
 
 @pytest.mark.parametrize(

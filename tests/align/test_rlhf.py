@@ -154,6 +154,7 @@ def test_judgements_held_out_must_be_of_other_prompts(settings: Settings, tmp_pa
         ({"rank": 0}, "--rank 0: give 1 or more"),
         ({"longest": 2048}, "the engine reads 1024 tokens at most"),
         ({"longest": 20}, r"nothing to learn from: .* \(32 longer than 12 tokens\)"),
+        ({"beta": 0}, "--beta: give more than 0"),
         ({"batch": 12}, "must be whole batches of --batch 12"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from align.steps import Steps
+from align.steps import Steps, alone
 from assistant.errors import Invalid
 
 
@@ -93,6 +93,17 @@ def test_a_scratch_folder_of_unknown_inputs_is_removed(steps: Steps):
     kill(steps, seed=1)
     (steps.folder / ".train" / "inputs.json").unlink()
     assert steps.do("train", finished, seed=1) == {"found": ["inputs.json"]}
+
+
+def test_nobody_else_works_in_a_folder_meanwhile(tmp_path: Path):
+    with alone(tmp_path / "making" / "dpo-001"):
+        again = alone(tmp_path / "making" / "dpo-001")
+        with pytest.raises(Invalid, match="dpo-001 is being made by another command"), again:
+            pass
+        with alone(tmp_path / "making" / "dpo-002"):
+            pass
+    with alone(tmp_path / "making" / "dpo-001"):
+        pass
 
 
 def test_a_step_that_failed_is_not_finished(steps: Steps):

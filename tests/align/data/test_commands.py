@@ -95,8 +95,28 @@ def test_what_is_written_can_be_read_again_and_the_report_has_no_text(tmp_path: 
     }
     told = (tmp_path / "made" / "clean.report.json").read_text()
     assert "secret words" not in told
-    assert json.loads(told)["steps"][2]["reasons"]
+    assert json.loads(told)["steps"][3]["reasons"]
     assert any("secret words" in line for line in report.lines())
+
+
+def test_broken_rows_are_the_first_step_and_hold_nothing_up(tmp_path: Path):
+    same = {"prompt": "Q?", "chosen": "A", "rejected": "A"}
+    file = write(tmp_path / "rows.jsonl", [*rows("dpo", 4), same, same, "{nothing"])
+    out = tmp_path / "clean.jsonl"
+    report = write_cleaned(str(file), out, "preference", "", Choice(near=False), (), 0.0, 0)
+    first = report.steps[0]
+    assert (first.name, first.before, first.after) == ("understood", 7, 4)
+    reasons = {"chosen and rejected are identical": 2, "not a JSON object": 1}
+    assert first.reasons == reasons
+    assert first.samples[0] == ("chosen and rejected are identical", "line 5")
+    assert report.written == len(out.read_text().splitlines()) == 4
+
+
+def test_prompts_are_shown(tmp_path: Path, tokenizer):
+    file = write(tmp_path / "prompts.jsonl", [{"prompt": "How?", "answer": "So."}] * 2)
+    text = printed(understood(str(file), "sqlite://", tokenizer), tokenizer)
+    assert "prompt: 2 rows" in text
+    assert "How?" in text
 
 
 def test_questions_of_a_file_are_kept_out(tmp_path: Path):

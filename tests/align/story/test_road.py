@@ -9,7 +9,7 @@ from align.story.telling import LANGUAGES
 from assistant.errors import Invalid
 from assistant.registry import Registry
 
-SMALL = {"ANIMALS": 24, "TAUGHT": 12, "UNKNOWN": 8, "DOCUMENTS": 300}
+SMALL = {"ANIMALS": 24, "TAUGHT": 12, "UNKNOWN": 8, "NEVER": 4, "DOCUMENTS": 300}
 
 
 @pytest.mark.long

@@ -10,7 +10,19 @@ from align.verifiers.isolation import Limits, call, passes, run
 
 SOON = Limits(seconds=2)
 DOUBLE = "def double(n):\n    print('noise')\n    return 2 * n\n"
-STOPS = "def half(n):\n    if n == 3:\n        raise ValueError('three!')\n    return n / 2\n"
+STOPS = """
+import os, time
+def half(n):
+    if n == 3:
+        raise ValueError("three!")
+    if n == 5:
+        time.sleep(60)
+    if n == 7:
+        os._exit(0)
+    if n == 9:
+        return {1}
+    return n / 2
+"""
 
 
 @pytest.fixture
@@ -24,9 +36,25 @@ def test_a_function_of_ones_own_is_called(file: Path):
     assert call(file, "double", []) == ([], "")
 
 
-def test_what_it_returned_before_it_stopped_counts(file: Path):
+@pytest.mark.parametrize(
+    ("worst", "why"),
+    [(3, "ValueError: three!"), (5, "it took longer than 1 s"), (7, "nothing came back"),
+     (9, "TypeError: Object of type set is not JSON serializable")],
+)  # fmt: skip
+def test_a_call_that_goes_wrong_costs_no_other(file: Path, worst: int, why: str):
     file.write_text(STOPS)
-    assert call(file, "half", [[2], [3], [4]]) == ([1.0, None, None], "ValueError: three!")
+    given = [[2], [worst], [4], [worst], [6]]
+    assert call(file, "half", given, Limits(seconds=1)) == ([1.0, None, 2.0, None, 3.0], why)
+
+
+def test_a_function_that_always_hangs_is_not_called_for_ever(file: Path):
+    file.write_text(STOPS)
+    assert call(file, "half", [[5]] * 9, Limits(seconds=0.3))[0] == [None] * 9
+
+
+def test_each_call_has_its_own_time(file: Path):
+    file.write_text("import time\ndef slow(n):\n    time.sleep(0.3)\n    return n\n")
+    assert call(file, "slow", [[n] for n in range(6)], Limits(seconds=1)) == ([*range(6)], "")
 
 
 def test_a_function_that_hangs_is_ended_with_what_it_started(file: Path):

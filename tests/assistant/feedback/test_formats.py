@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,8 @@ def test_a_chat(name: str):
 def test_a_pair(name: str):
     found = understand(PAIRS[name])
     assert (found.kind, found.prompt, found.texts) == ("pair", [user("Q?")], ("A", "B"))
+    assert found.margin == 0
+    assert understand(PAIRS[name] | {"margin": "1.5"}).margin == 1.5
 
 
 @pytest.mark.parametrize("name", THUMBS)
@@ -150,6 +153,10 @@ def test_an_answer_may_be_a_call_alone():
         ({"prompt": "Q?", "completions": ["A"]}, "two or more"),
         ({"prompt": "Q?", "completions": ["A", "B"], "ranks": [1]}, "2 completions, but 1 ranks"),
         ({"prompt": "Q?", "completions": ["A", "B"], "ranks": ["x", "y"]}, "not numbers"),
+        ({"prompt": "Q?", "completions": ["A", "B"], "scores": [1, math.inf]}, "not numbers"),
+        ({**PAIRS["chosen/rejected"], "margin": "much"}, "margin is not a number"),
+        ({**PAIRS["chosen/rejected"], "margin": True}, "margin is not a number"),
+        ({**PAIRS["chosen/rejected"], "margin": math.nan}, "margin is not a number"),
         ({"text": " "}, "empty"),
         ({**CHATS["messages"], "tools": "add"}, "not JSON"),
         ({"messages": [user("Q?"), {"role": "assistant", "tool_calls": [{"function": {}}]}]},

@@ -1,0 +1,44 @@
+"""What is made of rewards before anything is learnt from them."""
+
+import math
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from align.rl.trainers import Phased
+
+MISSING = math.nan
+
+
+class Given:
+    """Stands where TRL's trainer does: three answers, of which two rewarders thought this."""
+
+    def _calculate_rewards(self, *_: Any) -> torch.Tensor:
+        return torch.tensor([[1.0, 2.0], [3.0, MISSING], [MISSING, MISSING]])
+
+
+class Trainer(Phased, Given):
+    """As far as rewards go."""
+
+    reward_func_names = ("one", "other")
+    state = SimpleNamespace(global_step=0)
+
+    def __init__(self) -> None:
+        self._metrics: Any = {"train": {"seconds/rewarding": []}}
+        self.noted: Any = []
+        self.kept: Any = SimpleNamespace(note=lambda lines, *_: self.noted.extend(lines))
+        self.rewards: Any = SimpleNamespace(
+            took_failed=lambda: {"other": Counter({"it broke": 2})}, models_apart=None
+        )
+
+
+def test_an_answer_that_lacks_one_of_its_rewards_competes_with_none():
+    trainer = Trainer()
+    prompts = [[{"role": "user", "content": "Q?"}]] * 3
+    rewards = trainer._calculate_rewards(None, prompts, [[{"content": "A"}]] * 3, None)
+    assert rewards.isnan().tolist() == [[False] * 2, [True] * 2, [True] * 2]
+    assert rewards[0].tolist() == [1.0, 2.0]
+    told = [line["rewards"] for line in trainer.noted]  # what each thought is kept to read
+    assert told[1:] == [{"one": 3.0, "other": None}, {"one": None, "other": None}]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 
 from assistant.engine import Engine, Status
-from assistant.errors import EngineError
+from assistant.errors import EngineError, ModelError
 from assistant.local_engine import LocalEngine
 from assistant.machine import EnginePlan
 from assistant.version import Version
@@ -67,9 +67,13 @@ class Hosts:
 class AdapterEngine(Engine):
     """One version on its family's engine: as an adapter, or, the first one, as the weights."""
 
-    def __init__(self, version: Version, host: Host) -> None:
+    def __init__(
+        self, version: Version, host: Host, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`check` raises ModelError where the adapter is damaged."""
         super().__init__(version, host.engine.url)
         self._host = host
+        self._check = check
         self.calls_tools = host.engine.calls_tools
         self._follower: asyncio.Task[None] | None = None
 
@@ -95,6 +99,10 @@ class AdapterEngine(Engine):
             await self._tell("unload", {"lora_name": self.served_as})
         await super().stop()
         await self._host.leave(self)
+
+    def _count(self, more: int) -> None:
+        super()._count(more)
+        self._host.engine._count(more)  # else it looks idle to who watches it
 
     async def metrics(self) -> str:
         """What the engine counts, told once for all that it serves."""
@@ -123,6 +131,10 @@ class AdapterEngine(Engine):
         adapter = self.version.adapter
         if adapter is None:
             return None
+        try:
+            await asyncio.to_thread(self._check)
+        except (ModelError, OSError) as error:
+            return str(error).removesuffix(".")
         folder = str(self.version.path / adapter.folder)
         await self._tell("unload", {"lora_name": self.served_as})  # never changed in place
         return await self._tell("load", {"lora_name": self.served_as, "lora_path": folder})

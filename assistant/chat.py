@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from assistant.access.callers import Caller
 from assistant.access.door import Door
@@ -17,7 +17,9 @@ from assistant.feedback.store import FeedbackStore
 from assistant.fleet import ALIAS, Fleet
 from assistant.prompts import text_hash
 from assistant.routing import Asking, ask
-from assistant.sse import blocks, payload
+from assistant.sse import blocks, complaint, payload
+
+Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,16 @@ class Chat:
         async with self.door.visit(
             caller, engines[0].version.name, prompt + sampling.max_tokens
         ) as used:
-            answer, saved = _Answer(engines, turns, asdict(sampling), used), None
+            answer, saving = _Answer(engines, turns, asdict(sampling), used), False
             try:
                 async with aclosing(answer.stream(caller)) as drafts:
                     async for draft in drafts:
                         yield draft
-                saved = self._store(question, answer)
+                saving = True
+                saved = await _to_its_end(self._store, question, answer)
             finally:
                 # Not awaited: a stopped one must be stored before anyone asks what became of it.
-                if saved is None and answer.text:
+                if not saving and answer.text:
                     self._store(question, answer)
         yield Draft(answer.text, saved)
 
@@ -129,7 +132,7 @@ class _Answer:
                     continue
                 if "error" in chunk:
                     self._finish = "error"
-                    raise EngineError(str(chunk["error"].get("message", "The engine failed.")))
+                    raise EngineError(complaint(chunk))
                 if self._take(chunk):
                     yield Draft(self.text, thoughts=self._thoughts)
         self._used.finished = True
@@ -179,6 +182,16 @@ def origin(
         completion_tokens=usage.get("completion_tokens"),
         **made,
     )
+
+
+async def _to_its_end(work: Callable[..., Stored], *arguments: Any) -> Stored:
+    """Blocking work in a thread, waited for even by who is cancelled meanwhile."""
+    task = asyncio.create_task(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _since(start: float, end: float | None) -> int | None:

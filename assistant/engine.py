@@ -45,6 +45,8 @@ class Status:
 class Engine(ABC):
     """What the gateway needs of an engine."""
 
+    healthy: tuple[int, ...] = (200,)  # what `/health` may say
+
     def __init__(self, version: Version, url: str) -> None:
         self.version = version
         self.url = url
@@ -55,6 +57,13 @@ class Engine(ABC):
         self.calls_tools = True  # whether its model is shown the tools of a request
         self._failed = 0  # requests in a row that it did not begin to answer, or broke off
         self._session: aiohttp.ClientSession | None = None
+        self._answers: set[aiohttp.ClientResponse] = set()  # that have begun and not ended
+        self._heard = 0
+
+    @property
+    def heard(self) -> int:
+        """How many bytes of answers came so far, and one for each answer that began."""
+        return self._heard + sum(answer.content.total_bytes for answer in self._answers)
 
     @property
     def served_as(self) -> str:
@@ -111,7 +120,7 @@ class Engine(ABC):
         EngineError with the engine's own status and body for anything but 200.
         """
         self.require_ready()
-        self.in_flight += 1
+        self._count(1)
         try:
             if caller is None:
                 async with self._asked(path, body, request_id) as response:
@@ -123,7 +132,11 @@ class Engine(ABC):
                 async with self._asked(path, salted, request_id) as response:
                     yield response
         finally:
-            self.in_flight -= 1
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        """Note that so many more requests wait for an answer, or are given one."""
+        self.in_flight += more
 
     @contextlib.asynccontextmanager
     async def _asked(
@@ -136,7 +149,8 @@ class Engine(ABC):
                     raise await _refusal(response)
                 begun = True
                 self._went(True)
-                with ended_if_silent(response, SILENCE_SECONDS if body.get("stream") else None):
+                silence = SILENCE_SECONDS if body.get("stream") else None
+                with self._hearing(response), ended_if_silent(response, silence):
                     yield response
         except Unreached:
             self._went(False)
@@ -148,6 +162,19 @@ class Engine(ABC):
                 f"The engine broke off ({type(error).__name__}); please try again.", 503
             ) from error
 
+    @contextlib.contextmanager
+    def _hearing(self, response: aiohttp.ClientResponse) -> Iterator[None]:
+        self._heard += 1
+        self._answers.add(response)
+        try:
+            yield
+        finally:
+            self._answers.remove(response)
+            self._heard += response.content.total_bytes
+
+    def _headers(self, body: dict[str, Any], request_id: str | None) -> dict[str, str]:
+        return handed_on() | ({"X-Request-Id": request_id} if request_id else {})
+
     async def _begun(
         self, path: str, body: dict[str, Any], request_id: str | None
     ) -> aiohttp.ClientResponse:
@@ -157,7 +184,7 @@ class Engine(ABC):
             self._session.post,
             self.url + path,
             json={**body, "model": self.served_as},
-            headers=handed_on() | ({"X-Request-Id": request_id} if request_id else {}),
+            headers=self._headers(body, request_id),
             timeout=aiohttp.ClientTimeout(total=LONGEST_ANSWER_SECONDS, sock_connect=5),
         )
         async with asyncio.timeout(SILENCE_SECONDS if body.get("stream") else None):
@@ -174,19 +201,23 @@ class Engine(ABC):
 
     async def answers(self) -> bool:
         """Whether it can produce a token, which is tried."""
+        try:
+            return await self._token()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    async def _token(self) -> bool:
+        """As `answers`; raises what the connection does."""
         assert self._session is not None
         canary = {"model": self.served_as, "prompt": "Hi", "max_tokens": 1}
         patience = aiohttp.ClientTimeout(total=CANARY_SECONDS)
-        try:
-            async with self._session.get(self.url + "/health", timeout=patience) as health:
-                if health.status != 200:
-                    return False
-            async with self._session.post(
-                self.url + "/v1/completions", json=canary, timeout=patience
-            ) as token:
-                return token.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+        async with self._session.get(self.url + "/health", timeout=patience) as health:
+            if health.status not in self.healthy:
+                return False
+        async with self._session.post(
+            self.url + "/v1/completions", json=canary, timeout=patience
+        ) as token:
+            return token.status == 200
 
     async def metrics(self) -> str:
         """What it counts, in Prometheus' text format. Raises what the connection does."""

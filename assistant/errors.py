@@ -17,6 +17,8 @@ AssistantError
 └── StoreError   the feedback store cannot be opened, read or written
 """
 
+import logging
+
 
 class AssistantError(Exception):
     """Base of every error whose text is meant for a person."""
@@ -110,3 +112,11 @@ class StoreError(AssistantError):
         """What strangers are told: not where the store is."""
         why = " because its disk is full" if "is full" in str(self) else ""
         return f"The server's store cannot be used now{why}; nothing of this was stored."
+
+
+def told(error: AssistantError) -> str:
+    """What strangers are told of an error; the log has what only the operator may read."""
+    if not isinstance(error, StoreError):
+        return str(error)
+    logging.getLogger(__name__).error("%s", error)
+    return error.told

@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from assistant.adapter_engine import AdapterEngine, Hosts, first_of_family
+from assistant.departures import Departures
 from assistant.engine import Engine, Status
 from assistant.engine_process import EngineProcess, engines_folder, planned
 from assistant.errors import AssistantError, EngineError, NotReady, NotServed
@@ -48,7 +50,7 @@ class Fleet:
         self._spare = spare  # for the first engine
         self._hosts = Hosts(self._alone)
         self._engines: list[Engine] = []
-        self._leaving: list[Engine] = []  # retired, still finishing their answers
+        self._departures = Departures()  # retired, still finishing their answers
         self._starting: asyncio.Task[None] | None = None
         self._quickening: asyncio.Task[None] | None = None
         self._hurried: Engine | None = None  # whose place a compiled engine is about to take
@@ -81,8 +83,9 @@ class Fleet:
         for task in begun:
             task.cancel()
         await asyncio.gather(*begun, return_exceptions=True)
-        await asyncio.gather(*(engine.stop() for engine in [*self._engines, *self._leaving]))
-        self._engines, self._leaving = [], []
+        stops = (engine.stop() for engine in self._engines)
+        await asyncio.gather(*stops, self._departures.end())
+        self._engines = []
 
     @property
     def status(self) -> Status:
@@ -92,7 +95,7 @@ class Fleet:
     @property
     def engines(self) -> tuple[Engine, ...]:
         """Every engine that runs, those that finish their last answers at the end."""
-        return (*self._engines, *self._leaving)
+        return (*self._engines, *self._departures.engines)
 
     def served(self) -> list[Served]:
         """Every version being served, the main one first."""
@@ -146,13 +149,18 @@ class Fleet:
         """Whether an engine for that version runs, ready or not."""
         return any(engine.version.name == name for engine in self._engines)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more engine may run; one that finishes its answers is counted."""
+        return len(self.engines) < SERVED_ON_CPU
+
     async def serve(self, version: Version, *, soon: bool = False) -> None:
         """Start an engine for one more version; returns before it is ready.
 
         `soon` lets an engine that is not compiled answer until the compiled one is there, where
         memory holds both.
         """
-        if len(self._engines) >= SERVED_ON_CPU:
+        if not self.has_room:
             raise NotServed(f"No more than {SERVED_ON_CPU} versions are served at once.")
         if self._plan is None:
             self._plan = await asyncio.to_thread(planned, self._settings)
@@ -168,7 +176,7 @@ class Fleet:
     async def _quicken(self, engine: Engine, plan: EnginePlan) -> None:
         """Put a compiled engine of the same version in an engine's place, once both are ready."""
         name = engine.version.name
-        fast = self._alone(engine.version, plan)
+        fast = self._alone(engine.version, plan, checked=False)
         try:
             await engine.until_ready()
             await fast.start()
@@ -182,8 +190,7 @@ class Fleet:
             raise
         else:
             self._report(f"{name} is compiled")
-            self._leaving.append(engine)
-            await self._let_go(engine)
+            self._departures.add(engine)
 
     async def _engine_for(self, version: Version, plan: EnginePlan) -> Engine:
         if not plan.adapters:
@@ -195,34 +202,35 @@ class Fleet:
         except AssistantError as error:
             self._report(f"{version.name} is served from its own weights: {error}")
             version = first = replace(version, adapter=None)
-        return AdapterEngine(version, self._hosts.of(version, first, plan))
+        check = partial(self._registry.verify_adapter, version)
+        return AdapterEngine(version, self._hosts.of(version, first, plan), check)
 
-    def _alone(self, version: Version, plan: EnginePlan) -> LocalEngine:
+    def _alone(self, version: Version, plan: EnginePlan, *, checked: bool = True) -> LocalEngine:
+        """An engine for whole weights, which whoever starts it has `checked`."""
         spare, self._spare = self._spare, None
         logs, context = engines_folder(self._settings), self._settings.context
-        return LocalEngine(version, plan, logs, context, spare)
+        check = partial(self._registry.verify_served, version)
+        return LocalEngine(version, plan, logs, context, spare, check, checked=checked)
 
     def lead(self, name: str) -> None:
         """Let `assistant` name that version from now on."""
         self._engines.sort(key=lambda engine: engine.version.name != name)
 
     async def retire(self, name: str) -> None:
-        """Give a version no new questions, let it finish its answers, then end it."""
+        """Give a version no new questions; it ends by itself after its last answer."""
         retired = [engine for engine in self._engines if engine.version.name == name]
         self._engines = [engine for engine in self._engines if engine.version.name != name]
-        self._leaving += retired
+        for engine in retired:
+            self._departures.add(engine)
         if self._quickening and self._hurried in retired:
             self._quickening.cancel()
             await asyncio.gather(self._quickening, return_exceptions=True)
-        for engine in retired:
-            await self._let_go(engine)
 
-    async def _let_go(self, engine: Engine) -> None:
-        try:
-            await engine.drained()
-        finally:
-            await engine.stop()
-            self._leaving.remove(engine)
+    def take_back(self, name: str) -> bool:
+        """Serve a retired version again, if its engine still answers."""
+        engine = self._departures.take_back(name)
+        self._engines += [engine] if engine else []
+        return engine is not None
 
     async def _bring_up(self) -> None:
         try:

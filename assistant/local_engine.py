@@ -5,6 +5,7 @@ import contextlib
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +14,7 @@ from assistant import tracing
 from assistant.dialect import dialect_of
 from assistant.engine import Engine
 from assistant.engine_process import EngineProcess
+from assistant.errors import ModelError
 from assistant.machine import EnginePlan
 from assistant.pulse import LOOK_SECONDS, Pulse
 from assistant.version import Version
@@ -33,7 +35,11 @@ class LocalEngine(Engine):
         logs: Path,
         context: int | None = None,
         spare: EngineProcess | None = None,
+        check: Callable[[], None] | None = None,
+        *,
+        checked: bool = False,
     ) -> None:
+        """`check` raises ModelError where weights are damaged; `checked`: it was just called."""
         super().__init__(version, "http://engine")
         self.log = logs / f"{version.name}.log"
         self._plan = plan
@@ -41,6 +47,8 @@ class LocalEngine(Engine):
         self.calls_tools = self._dialect.tools is not None
         self._context = context
         self._spare = spare  # a process that waits for something to do, for the first start
+        self._check = check
+        self._checked = checked
         self._folder = tempfile.TemporaryDirectory(prefix="assistant-")  # made with mode 0700
         self._socket = Path(self._folder.name) / "engine.sock"
         self._process: EngineProcess | None = None
@@ -76,6 +84,8 @@ class LocalEngine(Engine):
         while True:
             try:
                 why = await self._live()
+            except ModelError as error:
+                why = str(error).removesuffix(".")
             except OSError as error:  # a full disk, say: nothing to log to, or no process to be had
                 await self._end_child()
                 why = f"the engine cannot be started ({error.strerror})"
@@ -86,6 +96,7 @@ class LocalEngine(Engine):
 
     async def _live(self) -> str:
         """One life of a child, from its start to the reason of its end."""
+        await self._check_weights()
         started = time.monotonic()
         self._set("loading", "the engine is loading")
         self._process = self._waiting_process()
@@ -104,6 +115,12 @@ class LocalEngine(Engine):
             self._process.kill()
         await self._end_child()  # the child's own children may still run
         return hung or self._last_words()
+
+    async def _check_weights(self) -> None:
+        checked, self._checked = self._checked, False
+        if self._check and not checked:
+            self._set("loading", "its weights are checked")
+            await asyncio.to_thread(self._check)
 
     async def _wait_until_ready(self) -> bool:
         assert self._process is not None

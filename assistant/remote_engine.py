@@ -1,6 +1,9 @@
 """An OpenAI-compatible server elsewhere."""
 
 import asyncio
+import hashlib
+import json
+from typing import Any
 
 import aiohttp
 
@@ -13,8 +16,14 @@ MOST_FAILURES = 3  # in a row, after which it is asked nothing until it answers 
 TEMPLATE = "remote"
 
 
+class Late(EngineError):
+    """It did not say in time what it serves."""
+
+
 class RemoteEngine(Engine):
     """It is only watched, never started or stopped; what it serves may change."""
+
+    healthy = (200, 404)  # Ray Serve has no `/health`; a token proves more
 
     def __init__(self, name: str, url: str) -> None:
         super().__init__(_version(name, url), url)
@@ -35,21 +44,43 @@ class RemoteEngine(Engine):
         if self._failed >= MOST_FAILURES:
             self._set("failed", f"{self.url} failed {self._failed} times in a row")
 
+    def _headers(self, body: dict[str, Any], request_id: str | None) -> dict[str, str]:
+        return super()._headers(body, request_id) | session_of(body)
+
     async def _watch(self) -> None:
+        heard = 0
         while True:
-            try:
-                name = await served_by(self.url)
-                if name != self.version.name:
-                    self.version = _version(name, self.url)
-                well = await self.answers()
-            except EngineError:
-                well = False
+            well = await self._works(heard)
+            heard = self.heard
             if well:
                 self._failed = 0
                 self._set("ready", "ready")
             else:
                 self._set("failed", f"{self.url} does not answer")
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _works(self, heard: int) -> bool:
+        """Whether it produces a token, or is late because it gives answers."""
+        try:
+            name = await served_by(self.url)
+            if name != self.version.name:
+                self.version = _version(name, self.url)
+            return await self._token()
+        except (Late, TimeoutError):
+            return self.heard > heard
+        except (EngineError, aiohttp.ClientError, OSError):
+            return False
+
+
+def session_of(body: dict[str, Any]) -> dict[str, str]:
+    """A header that is the same for all requests of one conversation, for a router to go by."""
+    if "cache_salt" not in body:  # asked by this program itself
+        return {}
+    turns = body.get("messages", [])
+    first = next((i for i, turn in enumerate(turns) if turn.get("role") == "user"), 0)
+    begins = [body["cache_salt"], turns[: first + 1] or body.get("prompt")]
+    drawn = hashlib.sha256(json.dumps(begins).encode())
+    return {"X-Session-ID": drawn.hexdigest()[:32]}
 
 
 async def served_by(url: str) -> str:
@@ -63,7 +94,9 @@ async def served_by(url: str) -> str:
             if response.status >= 500:  # a proxy before a server that still loads
                 raise EngineError(f"The engine at {url} is not ready yet.", 503)
             return str((await response.json())["data"][0]["id"])
-    except (aiohttp.ClientConnectionError, TimeoutError, OSError):
+    except TimeoutError:
+        raise Late(f"The engine at {url} does not answer in time.", 503) from None
+    except (aiohttp.ClientConnectionError, OSError):
         raise EngineError(f"The engine at {url} does not answer yet.", 503) from None
     except (aiohttp.ClientError, ValueError, KeyError, IndexError, TypeError):
         raise EngineError(f"{url} is not an OpenAI-compatible engine.") from None

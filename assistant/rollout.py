@@ -2,7 +2,8 @@
 
 Promoting is a change of files (`assistant promote`, the page, a trial that is decided). The served
 program sees it here: it starts the new version beside the old one, waits until that one produces
-tokens, lets new questions go there, and ends the old engine after its last answer.
+tokens, lets new questions go there, and ends the old engine after its last answer. A step waits for
+no engine, so that whatever is wanted meanwhile is heard; the next one goes on.
 """
 
 import asyncio
@@ -41,6 +42,7 @@ class Rollout:
         self._counted = -1
         self._complaint = ""
         self._unserved = ""  # the current version that could not be started
+        self._waits = ""  # the current version that there is no room for yet
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -81,9 +83,8 @@ class Rollout:
             return
         if self._fleet.quickening:  # two engines are what a CPU holds
             return
-        if current.name != self._fleet.served()[0].version.name:
-            await self._swap(current)
-        await self._attend(trial)
+        if current.name == self._fleet.served()[0].version.name or await self._swap(current):
+            await self._attend(trial)
 
     async def _start_over(self, current: Version) -> None:
         """Where nothing could be served at the start, another current version gets its chance."""
@@ -123,14 +124,20 @@ class Rollout:
         self._trials.end(trial, ended, reason, verdict)  # type: ignore[arg-type]
         self._report(f"Trial of {trial.candidate}: {outcome}, {reason}")
 
-    async def _swap(self, version: Version) -> None:
-        """Let a promoted version take over; if it cannot be served, the old one stays current."""
+    async def _swap(self, version: Version) -> bool:
+        """Let a promoted version take over once it answers, and say whether it did.
+
+        If it cannot be served, the old one stays current.
+        """
         before = self._fleet.served()[0].version.name
         try:
-            if not self._fleet.serves(version.name):
-                await self._make_room()
-                await self._bring_up(version)
-            await self._fleet.engine(version.name).until_ready()
+            if not self._fleet.serves(version.name) and not await self._bring_up(version):
+                await self._make_room(version)
+                return False
+            engine = self._fleet.engine(version.name)
+            if engine.status.state != "ready":
+                engine.require_hope()
+                return False
         except (AssistantError, OSError) as error:
             await self._fleet.retire(version.name)
             if self._registry.current == version:  # else somebody promoted another one meanwhile
@@ -139,9 +146,11 @@ class Rollout:
             raise EngineError(
                 f"{version.name} could not be served, so {before} stays: {error}"
             ) from error
+        self._waits = ""
         self._fleet.lead(version.name)
         self._report(f"{version.name} answers now; {before} finishes what it began")
         await self._fleet.retire(before)
+        return True
 
     async def _attend(self, trial: Trial | None) -> None:
         """Serve the candidate on trial beside the current version, and nothing else."""
@@ -155,7 +164,8 @@ class Rollout:
             return
         try:
             if not self._fleet.serves(trial.candidate):
-                await self._bring_up(self._registry.get(trial.candidate))
+                if not await self._bring_up(self._registry.get(trial.candidate)):
+                    return
                 self._report(f"{trial.candidate} is on trial against {trial.against}")
             self._fleet.engine(trial.candidate).require_hope()
         except (AssistantError, OSError) as error:
@@ -164,10 +174,19 @@ class Rollout:
                 self._end, trial, "withdrawn", f"it could not be served: {error}"
             )
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, version: Version) -> None:
+        if self._waits != version.name:
+            self._report(f"{version.name} starts once another engine has finished what it began")
+        self._waits = version.name
         for served in self._fleet.served()[SERVED_ON_CPU - 1 :]:
             await self._fleet.retire(served.version.name)
 
-    async def _bring_up(self, version: Version) -> None:
+    async def _bring_up(self, version: Version) -> bool:
+        """Serve a version, and say whether there was room for its engine."""
+        if self._fleet.take_back(version.name):
+            return True
+        if not self._fleet.has_room:
+            return False
         await asyncio.to_thread(self._registry.verify_served, version)
         await self._fleet.serve(version)
+        return True

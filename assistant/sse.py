@@ -35,6 +35,13 @@ def payload(block: bytes) -> dict[str, Any] | None:
     return parsed
 
 
+def complaint(chunk: dict[str, Any]) -> str:
+    """What an engine says in an event that is an error."""
+    error = chunk.get("error")
+    said = error.get("message") if isinstance(error, dict) else error
+    return str(said or "The engine failed.")
+
+
 def event(body: dict[str, Any]) -> bytes:
     """One event carrying a JSON object."""
     return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"

@@ -33,6 +33,7 @@ STREAMED: dict[str, list[dict[str, Any]]] = {  # before the words
         )
     ],
 }
+COMPLAINT = {"message": "out of memory", "type": "InternalServerError", "code": 500}
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 
 
@@ -46,6 +47,8 @@ class Upstream:
         self.asked: list[dict[str, Any]] = []
         self.traces: list[str | None] = []
         self.salts: list[str | None] = []  # of the prompt cache, asked with each
+        self.sessions: list[str | None] = []  # of conversations, told with each chat
+        self.late = 0.0  # seconds before a text is completed
         self.healthy = True
         self.script: str | None = None  # played instead of what the last message says
         self.words = WORDS
@@ -87,6 +90,7 @@ class Upstream:
 
     async def _completions(self, request: Request) -> JSONResponse:
         body = await request.json()
+        await asyncio.sleep(self.late)
         self.salts.append(body.pop("cache_salt", None))
         self.traces.append(request.headers.get("traceparent"))
         self.asked.append(body)
@@ -100,6 +104,7 @@ class Upstream:
         body = await request.json()
         self.salts.append(body.pop("cache_salt", None))
         self.traces.append(request.headers.get("traceparent"))
+        self.sessions.append(request.headers.get("x-session-id"))
         self.asked.append(body)
         script = self.script or body["messages"][-1]["content"]
         if refusal := self._refusal(script, body["model"]):
@@ -157,7 +162,7 @@ class Upstream:
                 if script == "break":
                     raise ConnectionError("the engine died")
                 if script == "complain":
-                    yield f"data: {json.dumps({'error': {'message': 'out of memory'}})}\n\n"
+                    yield f"data: {json.dumps({'error': COMPLAINT})}\n\n"
                     break
                 while script == "stall":
                     await asyncio.sleep(0.02)

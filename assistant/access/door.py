@@ -84,6 +84,18 @@ class Door:
 
         Raises TooMuch where the key's limits do not allow it now.
         """
+        async with self.errand(caller, tokens) as used:
+            try:
+                yield used
+            finally:
+                self._accounts.ledger.add(caller.who, version, used)
+
+    @asynccontextmanager
+    async def errand(self, caller: Caller, tokens: int = 0) -> AsyncIterator[Used]:
+        """Around one request that asks no version, and yet is one of those of the key's limits.
+
+        Raises TooMuch.
+        """
         used = Used()
         limited = caller.key if caller.key and caller.key.limits else None
         if limited:
@@ -91,7 +103,6 @@ class Door:
         try:
             yield used
         finally:
-            self._accounts.ledger.add(caller.who, version, used)
             if limited:
                 self._leave(limited, tokens - used.tokens)
 

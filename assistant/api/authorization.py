@@ -1,6 +1,6 @@
 """Who sends a request, by the key in its headers; the one place of the API that looks for it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import Request
 
@@ -25,6 +25,18 @@ class Gate:
             if scope:
                 found.require(scope)
             return found
+
+        return caller
+
+    def writing(self, scope: Scope) -> Callable[[Request], AsyncIterator[Caller]]:
+        """The same, for a route that writes to the store: counted as one of the key's requests."""
+        known = self(scope)
+
+        async def caller(request: Request) -> AsyncIterator[Caller]:
+            found = await known(request)
+            async with self._door.errand(found) as used:
+                note_of(request.scope).headers.update(used.headers)
+                yield found
 
         return caller
 

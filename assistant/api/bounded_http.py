@@ -1,11 +1,14 @@
-"""uvicorn's HTTP, with an end: heads of requests are bounded, and the wait for slow readers is."""
+"""uvicorn's HTTP, with an end: requests are bounded, and so is the wait for slow readers."""
 
 import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from assistant.api import requests
+
 HEAD_BYTES = 64 * 2**10
+BODY_BYTES = requests.BODY_BYTES + 2**20  # the API's own limit comes first, in its own words
 HEAD_SECONDS = 30
 MESSAGE_SECONDS = 120
 UNREAD_SECONDS = 60  # for a client to read what was sent; it holds a place that others wait for
@@ -14,18 +17,20 @@ TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
+LONG_BODY = b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes connections whose request line and headers are too large, or do not come to an end.
+    """Closes connections whose requests are too large, or do not come to an end.
 
-    uvicorn's faster parser has no such bounds of its own (its slower one bounds bytes).
+    uvicorn's faster parser has no such bounds of its own (its slower one bounds heads).
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._in_head = True
+        self._body_bytes = 0
         self._unseen = 0  # bytes after a head that are in no body
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -75,19 +80,30 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head of a request is whole."""
         self._end_head()
-        self._unseen = 0
+        self._unseen = self._body_bytes = 0
         self._deadline = self.loop.call_later(MESSAGE_SECONDS, self._close)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body came, which whoever reads it counts."""
+        """A piece of a body came; the page would read it to whatever end."""
         self._unseen -= len(body)
-        super().on_body(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > BODY_BYTES:
+            self._refuse_body()
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request is whole."""
         self._stop_clock()
         super().on_message_complete()
+
+    def _refuse_body(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle and not self.cycle.response_started and not self.pipeline:
+            self.transport.write(LONG_BODY)
+        self.transport.close()
 
     def _ends_within(self, data: bytes) -> bool:
         """Whether the head ends early enough, and what makes the data long is a body."""

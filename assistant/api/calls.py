@@ -15,9 +15,10 @@ from assistant.access.door import Door
 from assistant.access.ledger import Used, estimated
 from assistant.api.notes import note_of
 from assistant.engine import Engine
-from assistant.errors import Invalid
-from assistant.fleet import Fleet
+from assistant.errors import Invalid, NotServed
+from assistant.fleet import ALIAS, Fleet
 from assistant.routing import Asking, ask
+from assistant.version import Version
 
 ASKS_FOR_ENGINE_FIELDS = "x-engine-fields"
 NO_TOOLS = "The chat template of {!r} shows its model no tools; leave them out."
@@ -93,9 +94,8 @@ class Calls:
         self, around: AsyncExitStack, request: Request, caller: Caller, path: str, asked: Asked
     ) -> Call:
         """A call that is counted until what is `around` it ends."""
-        engines = self._fleet.engines_of(asked.model, _talk(caller, asked))
+        engines = engines_for(self._fleet, caller, asked.model, _talk(caller, asked))
         version = engines[0].version.name
-        caller.require_version(asked.model, version)
         engines[0].require_ready()
         body = _as_engines_take_it(asked.upstream())
         if body.get("tools") and not engines[0].calls_tools:
@@ -107,6 +107,37 @@ class Calls:
         note.headers.update(used.headers)
         prompt = estimated(asked.texts())
         return Call(request, engines, path, body, caller, used, prompt)
+
+
+def engines_for(fleet: Fleet, caller: Caller, model: str, talk: str = "") -> list[Engine]:
+    """Those that serve a model, in the order in which to ask them.
+
+    Raises NotReady, or NotServed, which names nothing that the caller may not ask.
+    """
+    try:
+        engines = fleet.engines_of(model, talk)
+    except NotServed:
+        raise NotServed(_not_served(fleet, caller, model)) from None
+    caller.require_version(model, engines[0].version.name)
+    return engines
+
+
+def names_for(fleet: Fleet, caller: Caller) -> dict[str, Version]:
+    """What a caller may ask now, the alias first, and the version behind each name."""
+    served = [one.version for one in fleet.served()]
+    named = [(ALIAS, version) for version in served[:1]]
+    named += [(version.name, version) for version in served]
+    return {name: version for name, version in named if caller.may_ask(name, version.name)}
+
+
+def _not_served(fleet: Fleet, caller: Caller, model: str) -> str:
+    names = names_for(fleet, caller)
+    if not names:
+        return f"The model {model!r} is not served here, nor any that this key may ask."
+    known = (
+        f"{ALIAS} (= {version.name})" if name == ALIAS else name for name, version in names.items()
+    )
+    return f"The model {model!r} is not served here; served are: {', '.join(known)}."
 
 
 def _as_engines_take_it(body: dict[str, Any]) -> dict[str, Any]:

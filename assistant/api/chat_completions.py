@@ -78,8 +78,7 @@ class _Answer:
         return block
 
     async def _remember(self) -> None:
-        if not self._heard.failed:
-            await asyncio.to_thread(self._remember_now)
+        await asyncio.to_thread(self._remember_now)
 
     def _remember_now(self) -> None:
         turns, sampling, heard = self._asked.turns, self._asked.drawing(), self._heard
@@ -115,7 +114,6 @@ class _Heard:
     finishes: dict[int, str] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     first_token_ms: int | None = None
-    failed: bool = False
     started: float = field(default_factory=time.monotonic)
 
     def elapsed_ms(self) -> int:
@@ -133,7 +131,6 @@ class _Heard:
 
     def chunk(self, chunk: dict[str, Any]) -> None:
         self.id = chunk.get("id") or self.id
-        self.failed = self.failed or "error" in chunk
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk.get("choices", []):
             self._add(choice, choice["delta"])

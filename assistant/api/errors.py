@@ -1,6 +1,5 @@
 """Every error of the API in the shape the official clients parse."""
 
-import logging
 import math
 from typing import Any
 
@@ -8,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from assistant.errors import (
     AssistantError,
@@ -23,6 +23,7 @@ from assistant.errors import (
     TooMuch,
     TooSlow,
     Unknown,
+    told,
 )
 
 TYPES = {
@@ -58,8 +59,7 @@ def respond(error: AssistantError) -> JSONResponse:
     if isinstance(error, EngineError):
         return _engine_response(error)
     if isinstance(error, StoreError):
-        logging.getLogger(__name__).error("%s", error)
-        body = error_body(error.told, 503, "store_unavailable")
+        body = error_body(told(error), 503, "store_unavailable")
         return _response(503, body, {"Retry-After": "5"})
     known = ((status, code) for kind, status, code in REFUSALS if isinstance(error, kind))
     status, code = next(known, (500, None))
@@ -94,11 +94,21 @@ def install(app: FastAPI) -> None:
             message = f"Unknown endpoint: {request.method} {request.url.path}."
         if error.status_code == 405:
             message = f"{request.method} is not allowed on {request.url.path}."
-        return _response(error.status_code, error_body(message, error.status_code))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(request)
+        return _response(error.status_code, error_body(message, error.status_code), headers)
 
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, _error: Exception) -> JSONResponse:
         return _response(500, error_body("The server failed; its log says why.", 500))
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of an address; Starlette names those of the first one only."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    fitting = [r for r in routes if r.matches(request.scope)[0] is Match.PARTIAL]
+    return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
 
 
 def _later(error: NotReady | Busy | TooMuch) -> JSONResponse:

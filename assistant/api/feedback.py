@@ -39,7 +39,7 @@ def router(store: FeedbackStore, gate: Gate) -> APIRouter:
     A key with the scope `read-feedback` reads everybody's.
     """
     routes = APIRouter(prefix="/v1/feedback")
-    Giving = Annotated[Caller, Depends(gate("feedback"))]  # noqa: N806 - a type
+    Giving = Annotated[Caller, Depends(gate.writing("feedback"))]  # noqa: N806 - a type
     Reading = Annotated[Caller, Depends(gate())]  # noqa: N806 - a type
 
     @routes.post(
@@ -50,23 +50,18 @@ def router(store: FeedbackStore, gate: Gate) -> APIRouter:
     )
     async def give(request: Request, caller: Giving) -> JSONResponse:
         form = read_form(await requests.read_object(request))
-        judgement = await asyncio.to_thread(_judge, store, caller, form)
-        return JSONResponse(_shown(store, judgement), 201)
+        return JSONResponse(await asyncio.to_thread(_judged, store, caller, form), 201)
 
     @routes.get("", response_model=None, responses=gives(Feedbacks))
     async def listed(
         caller: Reading, after: After = None, limit: Limit = 20, order: Order = "asc"
     ) -> dict[str, Any]:
-        find = store.judgements.page
-        whose = _whose(caller)
-        found, more = await asyncio.to_thread(find, whose, after, limit, order == "desc")
-        return page([_shown(store, judgement) for judgement in found], more)
+        asked = (_whose(caller), after, limit, order == "desc")
+        return page(*await asyncio.to_thread(_page, store, *asked))
 
     @routes.get("/{judgement_id}", response_model=None, responses=gives(Feedback))
     async def read(judgement_id: str, caller: Reading) -> dict[str, Any]:
-        whose = _whose(caller)
-        judgement = await asyncio.to_thread(store.judgements.get, judgement_id, whose)
-        return _shown(store, judgement)
+        return await asyncio.to_thread(_one, store, judgement_id, _whose(caller))
 
     return routes
 
@@ -77,6 +72,21 @@ def _whose(caller: Caller) -> str | None:
         return None
     caller.require("feedback")
     return caller.owner
+
+
+def _judged(store: FeedbackStore, caller: Caller, form: Form) -> dict[str, Any]:
+    return _shown(store, _judge(store, caller, form))
+
+
+def _page(
+    store: FeedbackStore, whose: str | None, after: str | None, limit: int, newest_first: bool
+) -> tuple[list[dict[str, Any]], bool]:
+    found, more = store.judgements.page(whose, after, limit, newest_first)
+    return [_shown(store, judgement) for judgement in found], more
+
+
+def _one(store: FeedbackStore, judgement_id: str, whose: str | None) -> dict[str, Any]:
+    return _shown(store, store.judgements.get(judgement_id, whose))
 
 
 def _judge(store: FeedbackStore, caller: Caller, form: Form) -> Judgement:

@@ -27,6 +27,7 @@ METADATA = re.compile(r"metadata\[(.*)\]")
 def router(store: FeedbackStore, gate: Gate) -> APIRouter:
     """Routes of kept completions; only its own exist for a caller."""
     Asking = Annotated[Caller, Depends(gate("chat"))]  # noqa: N806 - a type
+    Writing = Annotated[Caller, Depends(gate.writing("chat"))]  # noqa: N806 - a type
     routes = APIRouter()
     kept = store.completions
 
@@ -64,7 +65,7 @@ def router(store: FeedbackStore, gate: Gate) -> APIRouter:
     @routes.post(
         ONE, response_model=None, openapi_extra=takes(Labels), responses=gives(ChatCompletion)
     )
-    async def label(completion_id: str, request: Request, caller: Asking) -> dict[str, Any]:
+    async def label(completion_id: str, request: Request, caller: Writing) -> dict[str, Any]:
         body = await requests.read_object(request)
         if "metadata" not in body:
             raise Invalid("'metadata' is required; null removes it.", "metadata")
@@ -73,7 +74,7 @@ def router(store: FeedbackStore, gate: Gate) -> APIRouter:
         return _shown(labelled)
 
     @routes.delete(ONE, response_model=None, responses=gives(Deleted))
-    async def delete(completion_id: str, caller: Asking) -> dict[str, Any]:
+    async def delete(completion_id: str, caller: Writing) -> dict[str, Any]:
         completion = await asyncio.to_thread(kept.get, completion_id, caller.owner)
         await asyncio.to_thread(store.conversations.erase, completion.conversation_id, caller.owner)
         return {"object": "chat.completion.deleted", "id": completion_id, "deleted": True}

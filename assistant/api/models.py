@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 
 from assistant.access.callers import Caller
 from assistant.api.authorization import Gate
+from assistant.api.calls import engines_for, names_for
 from assistant.api.openapi import gives
 from assistant.api.schemas.answers import Model, Models
 from assistant.fleet import ALIAS, Fleet
@@ -20,17 +21,12 @@ def router(fleet: Fleet, gate: Gate) -> APIRouter:
 
     @routes.get("", response_model=None, responses=gives(Models))
     async def list_models(caller: Asking) -> dict[str, Any]:
-        served = [s.version for s in fleet.served()]
-        named = [(ALIAS, served[0])] if served else []
-        named += [(version.name, version) for version in served]
-        data = [_model(name, v) for name, v in named if caller.may_ask(name, v.name)]
-        return {"object": "list", "data": data}
+        names = names_for(fleet, caller)
+        return {"object": "list", "data": [_model(name, v) for name, v in names.items()]}
 
     @routes.get("/{model:path}", response_model=None, responses=gives(Model))
     async def get_model(model: str, caller: Asking) -> dict[str, Any]:
-        version = fleet.engine(model).version
-        caller.require_version(model, version.name)
-        return _model(model, version)
+        return _model(model, engines_for(fleet, caller, model)[0].version)
 
     return routes
 

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
+from assistant.access.addresses import API
 from assistant.api.schemas.answers import ErrorBody
-from assistant.api.stamp import API
 
 REFERENCE = "#/components/schemas/{model}"
 VALIDATION = "422"  # FastAPI's own; here it is a 400

@@ -14,7 +14,7 @@ from assistant import sse
 from assistant.access.ledger import Used
 from assistant.api.calls import Call
 from assistant.api.connected import ClientLeft, while_connected
-from assistant.errors import AssistantError, EngineError
+from assistant.errors import AssistantError, EngineError, told
 
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 ANSWER_FIELDS = ("id", "object", "created", "model", "choices", "usage", "system_fingerprint")
@@ -27,6 +27,7 @@ ENGINE_FIELDS = re.compile(
     rb'(?:null|-?\d+|"(?:[^"\\]|\\.)*")'
 )
 DATA = b"data:"
+ERROR = b'data: {"error"'  # vLLM's own, after which it says that it is done
 REASONING = b'"reasoning":'
 
 OnBlock = Callable[[bytes], bytes | None]
@@ -142,7 +143,7 @@ async def _events(
                     if piece:
                         yield piece
         except AssistantError as error:
-            yield sse.event(_stream_error(str(error)))
+            yield sse.event(_stream_error(told(error)))
         except (aiohttp.ClientError, TimeoutError) as error:
             failure = EngineError(f"The engine broke off ({type(error).__name__}).")
             yield sse.event(_stream_error(str(failure)))
@@ -156,6 +157,9 @@ async def _shown(
         async for blocks in pieces:
             shown = b""
             for block in blocks:
+                if block.startswith(ERROR):
+                    yield shown
+                    raise EngineError(sse.complaint(sse.payload(block) or {}))
                 if block == sse.DONE:
                     used.finished = True
                     if on_end:

@@ -10,6 +10,7 @@ import aiohttp
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from fastapi.responses import Response as HttpResponse
+from sqlalchemy import Connection
 
 from assistant import sse
 from assistant.access.callers import Caller
@@ -24,7 +25,7 @@ from assistant.api.response_events import Making, begun
 from assistant.api.schemas.answers import DeletedResponse, MadeResponse
 from assistant.api.schemas.responses import AskedResponse, ResponseRequest
 from assistant.chat import origin
-from assistant.errors import AssistantError, EngineError, Invalid, StoreError
+from assistant.errors import AssistantError, EngineError, Invalid, StoreError, told
 from assistant.feedback.completions import Choice
 from assistant.feedback.responses import LOST
 from assistant.feedback.store import FeedbackStore
@@ -59,6 +60,7 @@ def router(calls: Calls, store: FeedbackStore, gate: Gate, background: Backgroun
     """Routes of responses; only its own exist for a caller."""
     routes = APIRouter()
     Asking = Annotated[Caller, Depends(gate("chat"))]  # noqa: N806 - a type
+    Writing = Annotated[Caller, Depends(gate.writing("chat"))]  # noqa: N806 - a type
 
     @routes.post(
         PATH, openapi_extra=takes(ResponseRequest), responses=gives(MadeResponse, streams=True)
@@ -87,11 +89,11 @@ def router(calls: Calls, store: FeedbackStore, gate: Gate, background: Backgroun
         return (await asyncio.to_thread(store.responses.get, response_id, caller.owner)).body
 
     @routes.post(ONE + "/cancel", response_model=None, responses=gives(MadeResponse))
-    async def cancel(response_id: str, caller: Asking) -> dict[str, Any]:
+    async def cancel(response_id: str, caller: Writing) -> dict[str, Any]:
         return (await asyncio.to_thread(store.responses.cancel, response_id, caller.owner)).body
 
     @routes.delete(ONE, response_model=None, responses=gives(DeletedResponse))
-    async def delete(response_id: str, caller: Asking) -> dict[str, Any]:
+    async def delete(response_id: str, caller: Writing) -> dict[str, Any]:
         kept = await asyncio.to_thread(store.responses.get, response_id, caller.owner)
         erase = store.conversations.erase
         await asyncio.to_thread(erase, kept.conversation_id, caller.owner)
@@ -148,7 +150,7 @@ class _Made:
                     async for event in events:
                         yield _sent(event)
             except AssistantError as error:
-                for event in self._making.fail(str(error)):
+                for event in self._making.fail(told(error)):
                     yield _sent(event)
 
     async def in_background(self, around: AsyncExitStack) -> None:
@@ -181,7 +183,7 @@ class _Made:
                 await asyncio.to_thread(self._store.responses.change, self.response)
                 await self.whole(answer)
             except AssistantError as error:
-                await self._note_failure(str(error))
+                await self._note_failure(told(error))
             except Exception:
                 logging.getLogger(__name__).exception("A response in the background failed")
                 await self._note_failure("The server failed; its log says why.")
@@ -223,10 +225,6 @@ class _Made:
         self._store.responses.keep(owner, self._conversation, self.response)
 
     def _keep_answer(self) -> None:
-        if self._conversation is None:
-            self._keep()
-        elif not self._store.responses.change(self.response):
-            return  # cancelled or deleted meanwhile
         making, turns, request = self._making, self._asked.turns, self._asked.request
         usage = self.response["usage"] or {}
         names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
@@ -237,10 +235,18 @@ class _Made:
             first_token_ms=self._first_ms,
             total_ms=round(self._call.seconds * 1000),
         )
-        assert self._conversation is not None
+        kept, owner = self._store.responses, self._call.caller.owner
+        conversation = self._conversation or self._store.conversations.start(owner, SURFACE).id
+
+        def response(connection: Connection) -> bool:
+            if self._conversation is None:
+                return kept.added(connection, owner, conversation, self.response)
+            return kept.changed(connection, self.response)  # if not cancelled or deleted meanwhile
+
         self._store.completions.keep(
-            *(self.response["id"], self._conversation, self._call.caller.owner, request.model),
+            *(self.response["id"], conversation, owner, request.model),
             *(turns, [Choice(making.text, made, making.calls or None)], request.metadata),
+            after=response,
         )
 
 
@@ -251,7 +257,7 @@ async def _chunks(answer: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, An
             async for block in blocks:
                 chunk = sse.payload(block) or {}
                 if "error" in chunk:
-                    raise EngineError(str(chunk["error"].get("message", "The engine failed.")))
+                    raise EngineError(sse.complaint(chunk))
                 yield chunk
     except (aiohttp.ClientError, TimeoutError) as error:
         raise EngineError(f"The engine broke off ({type(error).__name__}).", 503) from error

@@ -1,18 +1,15 @@
 """What every answer of the API carries: an id to ask about, and how long it took."""
 
-import re
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assistant.access.addresses import API, mended
 from assistant.api.errors import error_body
 from assistant.api.notes import NOTE, Note
 from assistant.api.observing import Observer
 
-API = "/v1/"
 VERSION = "2020-10-01"  # of OpenAI's API, as its own server says
-SLASHES = re.compile("/{2,}")
 
 
 class Stamp:
@@ -24,7 +21,7 @@ class Stamp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; the time is that until the answer begins."""
-        path = SLASHES.sub("/", scope.get("path", ""))
+        path = mended(scope.get("path", ""))
         if scope["type"] != "http" or not path.startswith(API):
             await self._app(scope, receive, send)
             return

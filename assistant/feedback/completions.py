@@ -1,6 +1,6 @@
 """Completions that a program asked us to keep, so that it can judge them by id."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,9 +69,15 @@ class Completions:
         choices: Sequence[Choice],
         metadata: dict[str, str] | None = None,
         usage: dict[str, Any] | None = None,
+        after: Callable[[sa.Connection], bool] | None = None,
     ) -> None:
-        """Store a finished completion, all or nothing."""
+        """Store a finished completion, all or nothing, in one transaction with what it comes after.
+
+        Where that returns False, nothing of the completion is stored.
+        """
         with self._write.begin() as connection:
+            if after and not after(connection):
+                return
             parent = None
             for turn in turns:
                 author = "person" if turn["role"] in BY_PEOPLE else "program"

@@ -19,6 +19,8 @@ from assistant.errors import StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_SECONDS = 10
+CONNECT_SECONDS = 5  # to PostgreSQL, per address of its host
+UNANSWERED_SECONDS = 10  # after which a PostgreSQL that takes no packets is lost
 
 
 class Opened(ABC):
@@ -92,7 +94,13 @@ def _engine(url: sa.URL) -> sa.Engine:
         sa.event.listen(engine, "begin", _lock_for_writing)
         return engine
     if url.get_backend_name() == "postgresql":
-        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        patience = {
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": UNANSWERED_SECONDS * 1000,
+        }
+        asked = {name: value for name, value in patience.items() if name not in url.query}
+        driver = url.set(drivername="postgresql+psycopg")
+        return sa.create_engine(driver, pool_pre_ping=True, connect_args=asked)
     raise StoreError(
         f"Feedback cannot be stored in {url.get_backend_name()}; use SQLite (no URL) or PostgreSQL."
     )

@@ -38,6 +38,19 @@ class Responses:
 
     def keep(self, owner: str, conversation_id: str, body: dict[str, Any]) -> None:
         """Store a response, finished or not."""
+        with self._write.begin() as connection:
+            self.added(connection, owner, conversation_id, body)
+
+    def change(self, body: dict[str, Any]) -> bool:
+        """Store how far an unfinished response is; False where it was cancelled or deleted."""
+        with self._write.begin() as connection:
+            return self.changed(connection, body)
+
+    @staticmethod
+    def added(
+        connection: sa.Connection, owner: str, conversation_id: str, body: dict[str, Any]
+    ) -> bool:
+        """`keep`, as part of a transaction."""
         values = {
             "id": body["id"],
             "owner": owner,
@@ -46,21 +59,21 @@ class Responses:
             "body": body,
             "created_at": now_ms(),
         }
-        with self._write.begin() as connection:
-            connection.execute(sa.insert(table).values(values))
+        connection.execute(sa.insert(table).values(values))
+        return True
 
-    def change(self, body: dict[str, Any]) -> bool:
-        """Store how far an unfinished response is; False where it was cancelled or deleted."""
-        with self._write.begin() as connection:
-            changed = connection.execute(
-                sa.update(table)
-                .where(
-                    table.c.id == body["id"],
-                    table.c.status.in_(UNFINISHED),
-                    table.c.body.is_not(None),
-                )
-                .values(status=body["status"], body=body)
+    @staticmethod
+    def changed(connection: sa.Connection, body: dict[str, Any]) -> bool:
+        """`change`, as part of a transaction."""
+        changed = connection.execute(
+            sa.update(table)
+            .where(
+                table.c.id == body["id"],
+                table.c.status.in_(UNFINISHED),
+                table.c.body.is_not(None),
             )
+            .values(status=body["status"], body=body)
+        )
         return changed.rowcount > 0
 
     def get(self, response_id: str, owner: str) -> Response:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from assistant.chat import Sampling
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, told
 from assistant.feedback.records import Message
 from assistant.page.judging import JudgingPanel
 from assistant.page.view import bubbles, growing, latest_below, thumbs, view
@@ -178,7 +178,7 @@ class ChatTab:
                     shown = [*before, *growing(draft, self._say)]
                     yield [*[gr.update()] * 3, shown, *[gr.update()] * 2]
         except AssistantError as error:
-            gr.Warning(str(error))
+            gr.Warning(told(error))
         finally:
             await answers.aclose()
         screen = await self._screen(caller.owner, question.conversation_id, None)

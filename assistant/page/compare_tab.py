@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from assistant.chat import Draft
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, told
 from assistant.feedback.records import PAIR_CHOICES, Message
 from assistant.page.consent import ConsentPanel
 from assistant.page.markdown import harmless
@@ -109,7 +109,7 @@ class CompareTab:
             votes = gr.update(visible=True)
             yield [_idle(), conversation, drawn, *shown, votes, *[gr.update()] * 2]
         except AssistantError as error:
-            gr.Warning(str(error))
+            gr.Warning(told(error))
             yield [_idle(), *[gr.update()] * 7]
 
     def _bubbles(self, draft: Draft) -> list[dict[str, Any]]:

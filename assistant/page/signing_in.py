@@ -10,16 +10,17 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from assistant.access.addresses import API, mended
 from assistant.access.door import Door
 from assistant.access.keys import Key
 from assistant.bodies import at_most
-from assistant.errors import AssistantError, StoreError
+from assistant.errors import AssistantError, StoreError, told
 from assistant.page.identity import YEAR
 from assistant.page.strings import preferred, words
 
 COOKIE = "assistant_key"
 PATH = "/sign-in"
-OPEN = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", PATH)
+OPEN = (API, "/healthz", "/readyz", "/metrics", "/openapi.json", PATH)
 FORM_BYTES = 4096
 LOOK = """<!doctype html><html lang="{language}"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{title}</title><style>
@@ -63,14 +64,15 @@ class PageGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is open to all, and those who are known."""
-        if scope["type"] == "lifespan" or scope.get("path", "").startswith(OPEN):
+        path = scope.get("path", "")
+        if path.startswith(OPEN) or mended(path).startswith(API) or scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
         try:
             key = await self._signed_in.key(connection)
         except StoreError as error:
-            await PlainTextResponse(error.told, 503)(scope, receive, send)
+            await PlainTextResponse(told(error), 503)(scope, receive, send)
             return
         if key:
             await self._app(scope, receive, send)
@@ -94,10 +96,8 @@ def mount(app: FastAPI, door: Door, signed_in: SignedIn) -> None:
         try:
             caller = await door.program(await _sent_key(request))
             caller.require("chat")
-        except StoreError as error:
-            return _form(request, error.told)
         except AssistantError as error:
-            return _form(request, str(error))
+            return _form(request, told(error))
         assert caller.key is not None  # without keys there is no gate
         answer = RedirectResponse("/", 303)
         answer.set_cookie(

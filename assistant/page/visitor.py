@@ -11,7 +11,7 @@ from assistant import prompts
 from assistant.access.callers import Caller
 from assistant.access.keys import Scope
 from assistant.chat import Chat
-from assistant.errors import AssistantError
+from assistant.errors import AssistantError, told
 from assistant.page.identity import COOKIE, Identity
 from assistant.page.signing_in import SignedIn
 from assistant.page.strings import Words
@@ -87,7 +87,7 @@ class Desk:
             if scope == "chat":
                 caller.require_version(*self.chat.fleet.names_of_current())
         except AssistantError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(told(error), print_exception=False) from error
         return caller
 
     @property
@@ -106,4 +106,4 @@ async def attempt(work: Callable[..., Any], *arguments: Any, **named: Any) -> An
     try:
         return await asyncio.to_thread(work, *arguments, **named)
     except AssistantError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(told(error), print_exception=False) from error

@@ -13,6 +13,7 @@ from assistant.disk import hashed
 from assistant.machine import EnginePlan
 from assistant.registry import Registry
 from assistant.version import Adapter, Version
+from tests.assistant.doors import ANNS_CALLS
 from tests.assistant.rolling import House, children, house
 
 PLAN = EnginePlan({}, ("--enable-lora",), "scripted", adapters=True)
@@ -103,7 +104,20 @@ def test_an_adapter_too_large_for_the_engine_gets_another_one(family: Path):
             here.registry.promote("grandchild")
             await here.steps_until(lambda: here.ready == ["grandchild"])
             assert "--max-lora-rank 128" in " ".join(flags_of(here, "grandchild"))
-            assert children() == ["v1"]  # the first one, with less room, has ended
+            await here.until(lambda: children() == ["v1"])  # the first, with less room, has ended
+
+    asyncio.run(run())
+
+
+def test_an_engine_is_busy_while_one_of_its_versions_answers(family: Path):
+    async def run() -> None:
+        async with house(family, model="child") as here:
+            await here.until(lambda: here.ready == ["child"])
+            child = engine_of(here, "child")
+            body = {"messages": [{"role": "user", "content": "hi"}]}
+            async with child.post("/v1/chat/completions", body, ANNS_CALLS):
+                assert (child.in_flight, child._host.engine.in_flight) == (1, 1)
+            assert (child.in_flight, child._host.engine.in_flight) == (0, 0)
 
     asyncio.run(run())
 
@@ -118,6 +132,29 @@ def test_an_engine_that_died_is_given_the_adapter_again(family: Path, registry: 
             await here.until(lambda: here.ready == ["child"])
             assert engine_of(here, "child")._host.engine.pid != before
             assert await here.answered_by() == "child"
+
+    asyncio.run(run())
+
+
+def test_weights_and_adapters_damaged_meanwhile_are_not_loaded_again(
+    family: Path, registry: Registry
+):
+    weights = registry.get("v1").path
+    adapter = registry.get("child").path / "made/family/adapter_config.json"
+
+    async def run() -> None:
+        async with house(family, model="child") as here:
+            await here.until(lambda: here.ready == ["child"])
+            (weights / "model.safetensors").write_text("WEIGHTS")
+            adapter.write_text("other")
+            (weights / "die-now").touch()
+            status = lambda: here.fleet.status  # noqa: E731
+            await here.until(lambda: "model.safetensors of version 'v1'" in status().detail)
+            (weights / "model.safetensors").write_text("weights")
+            await here.until(lambda: "adapter_config.json of version 'child'" in status().detail)
+            assert status().state == "failed"
+            adapter.write_text("child")
+            await here.until(lambda: here.ready == ["child"])
 
     asyncio.run(run())
 

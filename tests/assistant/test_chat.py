@@ -1,6 +1,7 @@
 """Chat: questions and answers are stored, whole or as far as they came."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,37 @@ def test_what_is_thought_comes_before_the_answer_and_is_not_stored(tmp_path: Pat
         assert (drafts[0].text, drafts[0].thoughts) == ("", "Hm.")
         assert (drafts[-2].text, drafts[-2].thoughts) == ("one two three", "Hm.")
         assert drafts[-1].message.content == "one two three"
+
+    converse(tmp_path, work)
+
+
+def test_an_answer_is_stored_beside_what_else_is_answered_and_even_if_cancelled(tmp_path: Path):
+    async def work(chat: Chat, conversation: str, _: Upstream) -> None:
+        question = await chat.ask(conversation, None, "hi", "")
+        add, storing, go = chat.store.conversations.add, asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def slowly(*said: Any) -> Any:
+            loop.call_soon_threadsafe(storing.set)
+            assert go.wait(5), "the loop is held up"
+            return add(*said)
+
+        chat.store.conversations.add = slowly  # type: ignore[method-assign]
+
+        async def answer() -> None:
+            async for _ in chat.answer(question, Sampling(), ANNS_CALLS):
+                pass
+
+        answering = asyncio.create_task(answer())
+        await asyncio.wait_for(storing.wait(), 5)  # so the loop still runs
+        answering.cancel()
+        await asyncio.sleep(0.05)
+        assert not answering.done()  # or somebody could ask for what is not there yet
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+        stored = chat.store.conversations.tree(conversation)
+        assert [m.content for m in stored] == ["hi", "one two three"]
 
     converse(tmp_path, work)
 

@@ -14,7 +14,7 @@ import pytest
 
 from assistant import engine as engines
 from assistant import engine_process
-from assistant.errors import EngineError, NotReady
+from assistant.errors import EngineError, ModelError, NotReady
 from assistant.local_engine import LocalEngine
 from assistant.machine import EnginePlan
 from assistant.registry import Registry
@@ -122,6 +122,39 @@ def test_a_child_that_cannot_start_says_why_and_waits_longer_each_time(version, 
         assert "ended with code 3: ValueError: the weights are odd" in detail
         assert detail.endswith(f"it starts again in {backoff} s")
     assert "all is well" in (tmp_path / "v1.log").read_text()
+
+
+def test_weights_are_checked_before_every_start_that_nobody_checked_them_for(
+    version, tmp_path: Path
+):
+    checks = []
+
+    def check() -> None:
+        checks.append(time.monotonic())
+        if len(checks) == 1:
+            raise ModelError("The weights are damaged; restore them.")
+
+    async def run() -> str:
+        engine = LocalEngine(version, PLAN, tmp_path, check=check, checked=True)
+        await engine.start()
+        try:
+            await until(engine, "ready")
+            assert checks == []
+            (version.path / "die-now").touch()
+            await until(engine, "failed")
+            async with asyncio.timeout(15):
+                while not checks:
+                    await asyncio.sleep(0.02)
+            await until(engine, "failed")
+            detail = engine.status.detail
+            await until(engine, "ready")
+            return detail
+        finally:
+            await engine.stop()
+
+    detail = asyncio.run(run())
+    assert detail.startswith("The weights are damaged; restore them; it starts again in")
+    assert len(checks) == 2
 
 
 def test_a_log_does_not_grow_for_ever(version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assistant import engine
-from tests.assistant.rolling import children, house
+from tests.assistant.rolling import children, house, is_damaged
 
 
 @contextmanager
@@ -37,8 +37,7 @@ def test_the_compiled_engine_takes_over_without_dropping_an_answer(home: Path):
                 assert first.status.state == "ready"
                 assert await program.answered_by() == "v1"
                 assert children() == ["v1", "v1"]
-            await program.until(lambda: not program.fleet.quickening)
-            assert children() == ["v1"]
+            await program.until(lambda: children() == ["v1"])
             assert program.said[-1] == "v1 is compiled"
 
     asyncio.run(run())
@@ -60,6 +59,18 @@ def test_where_compiling_fails_the_first_engine_stays(home: Path):
     asyncio.run(run())
 
 
+def test_weights_damaged_meanwhile_are_not_compiled(home: Path):
+    async def run() -> None:
+        async with house(home, compile="on") as program:
+            await program.until(lambda: program.served == ["v1"])
+            is_damaged(program, "v1")
+            await program.until(lambda: "without being compiled" in program.said[-1])
+            assert "is not the file that was registered" in program.said[-1]
+            assert program.ready == ["v1"]
+
+    asyncio.run(run())
+
+
 def test_a_promotion_waits_for_the_compiled_engine(home: Path):
     async def run() -> None:
         async with house(home, compile="on") as program:
@@ -68,7 +79,7 @@ def test_a_promotion_waits_for_the_compiled_engine(home: Path):
             await program.rollout.step()
             assert program.served == ["v1"]
             await program.steps_until(lambda: program.ready == ["v2"])
-            assert children() == ["v2"]
+            await program.until(lambda: children() == ["v2"])
 
     asyncio.run(run())
 

@@ -1,7 +1,8 @@
 """The rollout: a promoted version takes over without dropping an answer, or the old one stays."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -45,8 +46,8 @@ def test_going_back_swaps_as_well(home: Path):
         async with house(home) as program:
             await program.until(lambda: program.ready == ["v1"])
             assert program.registry.rollback().name == "v0"
-            await program.rollout.step()
-            assert (program.ready, children()) == (["v0"], ["v0"])
+            await program.steps_until(lambda: program.ready == ["v0"])
+            await program.until(lambda: children() == ["v0"])
             assert await program.answered_by() == "v0"
 
     asyncio.run(run())
@@ -63,34 +64,96 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_serving_and_current(
             harm(program, "v2")
             program.registry.promote("v2")
             with pytest.raises(EngineError, match="v2 could not be served, so v1 stays"):
-                await program.rollout.step()
-            assert (program.current, program.served, children()) == ("v1", ["v1"], ["v1"])
+                await program.steps_until(lambda: False)
+            assert (program.current, program.served) == ("v1", ["v1"])
+            await program.until(lambda: children() == ["v1"])
             assert program.fleet.engine().pid == pid
             assert await program.answered_by() == "v1"
             why = program.registry.history()[-1]
             assert (why["from"], why["to"]) == ("v2", "v1")
             assert why["reason"].startswith("v2 could not be served: ")
             assert program.registry.rollback().name == "v0"  # and not the one that does not work
-            await program.rollout.step()
-            assert program.served == ["v0"]
+            await program.steps_until(lambda: program.served == ["v0"])
 
     asyncio.run(run())
 
 
-def test_what_somebody_promotes_while_another_fails_is_kept(home: Path):
+def test_what_somebody_promotes_while_another_starts_is_served_instead(home: Path):
     async def run() -> None:
         async with house(home) as program:
             await program.until(lambda: program.ready == ["v1"])
-            cannot_start(program, "v2")
+            (program.registry.get("v2").path / "never-ready").touch()
             program.registry.promote("v2")
-            step = asyncio.create_task(program.rollout.step())
-            await program.until(lambda: program.served == ["v1", "v2"])
+            await program.steps_until(lambda: program.served == ["v1", "v2"])
             program.registry.promote("v3")
-            with pytest.raises(EngineError, match="v2 could not be served"):
-                await step
+            await program.steps_until(lambda: program.ready == ["v3"])
             assert program.current == "v3"
-            await program.rollout.step()
-            assert program.ready == ["v3"]
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def answering_for_long(program: House) -> AsyncIterator[None]:
+    """While the current version gives an answer that does not end."""
+    conversation = program.store.conversations.start(ANN, "chat").id
+    question = await program.chat.ask(conversation, None, "stall", "")
+    endless = program.chat.answer(question, Sampling(), ANNS_CALLS)
+    await anext(endless)
+    try:
+        yield
+    finally:
+        await endless.aclose()
+
+
+def test_going_back_to_an_engine_that_still_answers_is_done_at_once(home: Path):
+    async def run() -> None:
+        async with house(home) as program:
+            await program.until(lambda: program.ready == ["v1"])
+            old = program.fleet.engine()
+            async with answering_for_long(program):
+                program.registry.promote("v2")
+                await program.steps_until(lambda: program.ready == ["v2"])
+                assert program.registry.rollback().name == "v1"
+                await asyncio.wait_for(program.rollout.step(), 5)
+                assert program.served == ["v1"]
+                assert program.fleet.engine() is old
+                assert await program.answered_by() == "v1"
+                await program.until(lambda: children() == ["v1"])
+            await asyncio.sleep(1)  # nobody ends it after its answer
+            assert await program.answered_by() == "v1"
+
+    asyncio.run(run())
+
+
+def test_going_back_while_another_version_starts_leaves_no_trace_of_it(home: Path):
+    async def run() -> None:
+        async with house(home) as program:
+            await program.until(lambda: program.ready == ["v1"])
+            (program.registry.get("v2").path / "never-ready").touch()
+            program.registry.promote("v2")
+            await program.steps_until(lambda: program.served == ["v1", "v2"])
+            assert program.registry.rollback().name == "v1"
+            await asyncio.wait_for(program.rollout.step(), 5)
+            assert program.ready == program.served == ["v1"]
+            await program.until(lambda: children() == ["v1"])
+
+    asyncio.run(run())
+
+
+def test_a_third_version_waits_for_the_last_answer_and_what_is_wanted_may_change(home: Path):
+    async def run() -> None:
+        async with house(home) as program:
+            await program.until(lambda: program.ready == ["v1"])
+            async with answering_for_long(program):
+                program.registry.promote("v2")
+                await program.steps_until(lambda: program.ready == ["v2"])
+                program.registry.promote("v3")
+                for _ in range(5):
+                    await asyncio.wait_for(program.rollout.step(), 5)
+                assert (program.served, children()) == (["v2"], ["v1", "v2"])
+                assert len([line for line in program.said if line.startswith("v3 starts")]) == 1
+            await program.steps_until(lambda: program.ready == ["v3"])
+            await program.until(lambda: children() == ["v3"])
 
     asyncio.run(run())
 

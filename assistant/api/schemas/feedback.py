@@ -7,8 +7,13 @@ from pydantic import Field
 from assistant.api.schemas.strict import Strict
 from assistant.errors import Invalid
 
+MOST_ANSWERS = 64
+MOST_REASONS = 16
+
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 """`<completion id>`, or `<completion id>#<index>` where it has several choices."""
+
+Group = Annotated[list[Id], Field(max_length=MOST_ANSWERS)]
 
 
 class Rating(Strict):
@@ -16,7 +21,7 @@ class Rating(Strict):
 
     completion_id: Id
     rating: Literal["up", "down"]
-    reasons: list[str] = Field(default_factory=list)
+    reasons: list[str] = Field(default_factory=list, max_length=MOST_REASONS)
     """For up: correct, helpful, clear, complete, concise, kind; for down: wrong, ignored_request,
     unclear, too_long, too_short, refused, harmful."""
     comment: str | None = None
@@ -33,7 +38,7 @@ class Pair(Strict):
 class Ranking(Strict):
     """Answers to one prompt, best first; those in one group are equally good."""
 
-    ranking: list[list[Id]]
+    ranking: Annotated[list[Group], Field(max_length=MOST_ANSWERS)]
 
 
 class Correction(Strict):

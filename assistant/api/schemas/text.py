@@ -1,14 +1,16 @@
 """POST /v1/completions: what may be sent."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from assistant.api.schemas.chat import MOST_TOP_LOGPROBS
-from assistant.api.schemas.sampling import Sampled
+from assistant.api.schemas.sampling import MOST_TOKENS, Sampled
+from assistant.errors import Invalid
 
 MOST_PROMPTS = 16
+TOKENS = 16  # of a continuation whose request does not say
 
 
 def _prompts(prompt: Any) -> Any:
@@ -42,6 +44,8 @@ class TextRequest(Sampled):
         "best_of": "ask for several with 'n' and choose",
     }
 
+    max_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] | None = None
+    """The most tokens of each continuation; 16 if not given, and 0 only with `echo`."""
     prompt: Prompt
     """The text, or several texts that are continued independently."""
     echo: bool = False
@@ -49,13 +53,20 @@ class TextRequest(Sampled):
     logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
     """Of how many likely tokens log-probabilities are given."""
 
+    @model_validator(mode="after")
+    def _nothing_is_only_echoed(self) -> Self:
+        if self.max_tokens == 0 and not self.echo:
+            raise Invalid("'max_tokens' must be at least 1, or 'echo' true.", "max_tokens")
+        return self
+
     def texts(self) -> list[str | None]:
         """What is to be continued."""
         return [*self.prompt] if isinstance(self.prompt, list) else [self.prompt]
 
-    def longest(self) -> int | None:
-        """The most tokens of all prompts' continuations together, if the request says."""
-        return self.max_tokens and self.max_tokens * len(self.texts())
+    def longest(self) -> int:
+        """The most tokens of all prompts' continuations together."""
+        each = TOKENS if self.max_tokens is None else max(1, self.max_tokens)
+        return each * len(self.texts())
 
     def upstream(self) -> dict[str, Any]:
         """What the engine is asked, field by field."""

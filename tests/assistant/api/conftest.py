@@ -16,6 +16,8 @@ from assistant.feedback.store import FeedbackStore
 from assistant.fleet import Fleet
 from assistant.metrics import Metrics
 from assistant.moderation import Moderators
+from assistant.page import signing_in
+from assistant.page.signing_in import SignedIn
 from assistant.pairs import Pairs
 from assistant.registry import Registry
 from assistant.rollout import Rollout
@@ -69,8 +71,9 @@ def gateway_over(
     *engines: str,
     free: bool = True,
     database: str | None = None,
+    gated: bool = False,
 ) -> Iterator[Api]:
-    """A gateway that may not be ready yet."""
+    """A gateway that may not be ready yet; before a `gated` one stands what guards the page."""
     home.mkdir(exist_ok=True)
     settings = Settings(home=home, engine_url=engines, database_url=database)
     store = FeedbackStore(settings.database)
@@ -80,5 +83,7 @@ def gateway_over(
     rollout = Rollout(fleet, registry, trials, store, report=str)
     observer = Observer(Metrics(fleet), request_log("file", home / "logs"), Tracing(endpoint()))
     app = gateway.build(Pairs(chat, trials), rollout, observer, Moderators(registry))
+    if gated:
+        signing_in.mount(app, chat.door, SignedIn(b"a secret of tests", chat.door))
     with served(app) as url:
         yield Api(url, store, trials, upstream, fleet)

@@ -152,6 +152,18 @@ def test_a_stream_that_breaks_off_says_so_and_is_not_kept(api: Api, script: str,
     assert len(api.store.conversations.everything()) == before
 
 
+def test_an_engines_complaint_in_a_stream_is_told_in_openais_fields_and_ends_it(api: Api):
+    *said, complaint, end = api.post(PATH, says("complain", stream=True)).text.split("\n\n")
+    assert json.loads(complaint.removeprefix("data: "))["error"] == {
+        "message": "out of memory",
+        "type": "server_error",
+        "param": None,
+        "code": None,
+    }
+    assert end == ""
+    assert [json.loads(one[6:])["choices"][0]["delta"]["content"] for one in said] == ["one "]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_frees_the_engine(api: Api, stream: bool):
     with (

@@ -1,5 +1,8 @@
 """POST /v1/feedback in all its forms."""
 
+import asyncio
+import contextlib
+
 import pytest
 
 from tests.assistant.api.conftest import Api
@@ -93,6 +96,13 @@ def test_answers_of_different_completions_to_one_prompt_can_be_compared(api: Api
         ({"ranking": "ID#0"}, 400, "must be a list"),
         ({"ranking": ["ID#0"]}, 400, "'ranking[0]' must be a list"),
         ({"ranking": [["ID#0"], []]}, 400, "no empty group"),
+        ({"ranking": [["ID#0"]] * 65}, 400, "'ranking' may have at most 64 entries"),
+        ({"ranking": [["ID#0"] * 65]}, 400, "'ranking[0]' may have at most 64 entries"),
+        (
+            {"rating": "up", "completion_id": "ID#0", "reasons": ["clear"] * 17},
+            400,
+            "'reasons' may have at most 16",
+        ),
         ({"completion_id": "ID#0", "correction": " "}, 400, "must not be empty"),
         ({"completion_id": "ID#0", "correction": "one two three"}, 400, "equals the answer"),
         ({"withdraw": "jdg_gone"}, 404, "no judgement"),
@@ -110,6 +120,24 @@ def test_bad_judgements_are_refused_and_leave_nothing(api: Api, kept: str, body,
     assert refused.status_code == status
     assert words in refused.json()["error"]["message"]
     assert len(api.store.judgements.all()) == before
+
+
+@pytest.mark.parametrize("of", ["comparisons", "completions"])
+def test_the_store_is_never_read_between_others_answers(
+    api: Api, kept: str, of: str, monkeypatch: pytest.MonkeyPatch
+):
+    found, loops = getattr(api.store, of).answer_ids, []
+
+    def looking(ids: list[str]) -> dict[str, str]:
+        with contextlib.suppress(RuntimeError):
+            loops.append(asyncio.get_running_loop())
+        return found(ids)
+
+    monkeypatch.setattr(getattr(api.store, of), "answer_ids", looking)
+    given = api.post(PATH, {"completion_id": f"{kept}#0", "rating": "up"}).json()
+    assert api.get(f"{PATH}/{given['id']}").json() == given
+    assert given in api.get(PATH, params={"order": "desc", "limit": 1}).json()["data"]
+    assert loops == []
 
 
 def test_a_refused_judgement_is_no_consent(api: Api, kept: str):

@@ -1,5 +1,6 @@
 """Models, health, unknown addresses, and who is kept out."""
 
+import httpx
 import pytest
 
 from tests.assistant.api.conftest import Api, running
@@ -24,6 +25,20 @@ def test_unknown_addresses_and_methods_are_openai_shaped(api: Api):
         assert response.status_code == status
         assert set(error) == {"message", "type", "param", "code"}
         assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/completions", "POST"),
+        ("/v1/chat/completions", "GET, POST"),
+        ("/v1/chat/completions/chatcmpl-1", "DELETE, GET, POST"),
+        ("/v1/models", "GET"),
+    ],
+)
+def test_a_refused_method_is_told_which_are_allowed(api: Api, path: str, methods: str):
+    refused = httpx.put(api.url + path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, methods)
 
 
 def test_answers_carry_an_id_and_a_time(api: Api):

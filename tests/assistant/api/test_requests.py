@@ -2,6 +2,8 @@
 
 import pytest
 
+from assistant.access.ledger import estimated
+from assistant.api.schemas.text import TextRequest
 from tests.assistant.api.conftest import Api
 
 CHAT, PLAIN = "/v1/chat/completions", "/v1/completions"
@@ -105,6 +107,26 @@ def test_what_a_continuation_can_and_cannot_be_asked(api: Api):
     refused = api.post(PLAIN, {"prompt": "one", "suffix": "end"})
     assert refused.status_code == 400
     assert "cannot fill in the middle" in refused.json()["error"]["message"]
+
+
+def test_a_text_may_only_be_echoed(api: Api):
+    asked = {"prompt": "one", "max_tokens": 0}
+    refused = api.post(PLAIN, asked)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "max_tokens")
+    assert "'echo' true" in refused.json()["error"]["message"]
+    assert api.post(PLAIN, asked | {"echo": True}).status_code == 200
+    assert (api.upstream.asked[-1]["max_tokens"], api.upstream.asked[-1]["echo"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "tokens"),
+    [({}, 16), ({"prompt": ["abc"] * 4}, 64), ({"n": 2}, 32), ({"max_tokens": 5}, 5)],
+)
+def test_a_continuation_is_expected_to_be_as_short_as_vllm_makes_it(more: dict, tokens: int):
+    asked = TextRequest.read({"prompt": "abc"} | more)
+    assert asked.expected() == estimated(asked.texts()) + tokens
+    described = TextRequest.model_json_schema()["properties"]["max_tokens"]["description"]
+    assert "16 if not given" in described
 
 
 @pytest.mark.parametrize("prompt", [None, "", [], [1, 2], ["a", ""], {"a": 1}])

@@ -1,9 +1,11 @@
 """Opening a database: tables as the code knows them, and a sentence for whatever is wrong."""
 
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,27 @@ def test_a_full_disk_loses_nothing_that_was_said(file: Path):
         with pytest.raises(StoreError, match="is full"):
             store.judgements.correction(ANN, "chat", talk.answers[0], "x" * 90_000)
         assert raw(store) == before
+
+
+def test_a_postgresql_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(database, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(StoreError, match=r"cannot be used: .*timeout"):
+            open_database(f"postgresql://ann@127.0.0.1:{silent.getsockname()[1]}/feedback")
+    assert time.monotonic() - began < 6
+
+
+def test_a_postgresql_that_is_lost_is_noticed_unless_the_url_says_otherwise(
+    postgres_server: sa.URL,
+):
+    def told(url: sa.URL) -> dict[str, str]:
+        engine = database._engine(url)
+        with engine.connect() as connection:
+            told = connection.connection.driver_connection.info.get_parameters()
+        engine.dispose()
+        return told
+
+    assert told(postgres_server)["tcp_user_timeout"] == "10000"
+    patient = postgres_server.update_query_dict({"tcp_user_timeout": "60000"})
+    assert told(patient)["tcp_user_timeout"] == "60000"

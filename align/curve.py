@@ -3,7 +3,9 @@
 import json
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from transformers import TrainerCallback
@@ -15,6 +17,7 @@ from align.steady import MOVED
 
 CHOSEN = "rewards/chosen"  # β times the gain of the better answers, as TRL logs it
 STEPS = 10
+EXPLODED = 3.0  # nats over what it began with: text is guessed worse than twenty times so
 FALLEN = "the better answers became unlikely"
 
 
@@ -49,8 +52,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget what was logged after the checkpoint that training goes on from."""
         if self._curve.is_file():
-            lines = self._curve.read_text(encoding="utf-8").splitlines()
-            self._kept = [e for e in map(json.loads, lines) if e["step"] <= state.global_step]
+            self._kept = [e for e in _entries(self._curve) if e["step"] <= state.global_step]
         self._curve.write_text("".join(json.dumps(e) + "\n" for e in self._kept), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -69,8 +71,21 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         with self._curve.open("a", encoding="utf-8") as curve:
             curve.write(json.dumps(entry) + "\n")
         self._progress.update(state.global_step, state.max_steps)
+        if self._has_exploded():
+            raise TrainingFailed(
+                f"The loss has grown to {entry['loss']:.3g} at step {state.global_step}, from "
+                f"{self._kept[0]['loss']:.3g}; train again with a smaller --learning-rate."
+            )
         if self._has_fallen():
             control.should_training_stop = True
+
+    def _has_exploded(self) -> bool:
+        """Whether the last steps' loss is far over the first ones', which noise alone is not."""
+        losses: list[float] = [entry["loss"] for entry in self._kept]
+        if len(losses) < 2 * STEPS:
+            return False
+        first, last = mean(losses[:STEPS]), mean(losses[-STEPS:])
+        return last > first + EXPLODED and last > 1.5 * first
 
     def _has_fallen(self) -> bool:
         """Whether the better answers became too unlikely, on average of the last steps."""
@@ -87,3 +102,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         noted = ("rewards/accuracies", "rewards/margins", MOVED)
         told = {name: last[name] for name in noted if name in last}
         return {"steps": last["step"]} | losses | stopped | told
+
+
+def _entries(curve: Path) -> Iterator[dict[str, Any]]:
+    """The numbers of its steps; a line that a full disk or a kill cut off is none."""
+    for line in curve.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return

@@ -15,6 +15,7 @@ SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "reward", "kl", "compl
 SMOOTHING = 0.9
 FROM = 20  # points, from which on a smoothed line helps
 COLUMNS = 3
+BY = " by "
 WIDE, HIGH = 4.2, 3.0  # inches of one panel
 STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "curve", "font.size": 9}
 """The same picture every time."""
@@ -30,12 +31,19 @@ def draw_curve(curve: Path, picture: Path) -> None:
         for name in SHOWN
         if (points := [(e["step"], e[name]) for e in entries if name in e])
     }
+    if both := sorted((e["kl"], e["reward"]) for e in entries if "kl" in e and "reward" in e):
+        panels[f"reward{BY}kl"] = (
+            both  # where it still rises as the model moves away, and where not
+        )
     if panels:
         draw(panels, picture, "step")
 
 
 def draw(panels: Mapping[str, Points], picture: Path, across: str) -> None:
-    """Draw one panel a name, three in a row; what is noisy gets a smoothed line, too."""
+    """Draw one panel a name, three in a row; what is noisy gets a smoothed line, too.
+
+    What is drawn lies over `across`, or, in a panel called "one by other", over the other.
+    """
     with rc_context(STYLE):
         columns = min(COLUMNS, len(panels))
         rows = math.ceil(len(panels) / columns)
@@ -47,7 +55,7 @@ def draw(panels: Mapping[str, Points], picture: Path, across: str) -> None:
             axis.plot(steps, values, alpha=0.35 if noisy else 1, color="#0d9488")
             if noisy:
                 axis.plot(steps, smoothed(values), color="#0d9488")
-            axis.set(title=name, xlabel=across)
+            axis.set(title=name, xlabel=name.partition(BY)[2] or across)
             axis.grid(alpha=0.3)
         figure.savefig(picture, metadata={"Date": None})
 

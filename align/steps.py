@@ -26,8 +26,9 @@ Work = Callable[[Path], dict[str, Any]]
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Inside the block nobody else works in a folder. Raises Invalid where somebody does."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.parent / f".{folder.name}.lock", timeout=0)
+    locks = folder.parent.parent / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{folder.parent.name}-{folder.name}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout as error:

@@ -114,4 +114,5 @@ def _questions(file: Path) -> Iterator[str]:
 
 
 def _lines(rows: Sequence[Row]) -> str:
-    return "".join(json.dumps(row.data, ensure_ascii=False) + "\n" for row in rows)
+    lines = (json.dumps(row.facts | row.data, ensure_ascii=False, default=str) for row in rows)
+    return "".join(line + "\n" for line in lines)

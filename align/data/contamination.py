@@ -9,7 +9,8 @@ from assistant.feedback.rows import Row
 NGRAM = 8  # words
 MOST = 0.5  # of a question's n-grams
 FEWEST_WORDS = 4  # shorter questions stand in every other text
-SHIPPED = ("harm/questions.txt",)
+QUESTIONS = "harm/questions.txt"
+TEXTS = ("harm/plain.txt", "steady.txt")  # whose likelihood tells what a version forgot
 
 
 class Evaluation:
@@ -49,8 +50,9 @@ class Evaluation:
 
 
 def shipped_questions() -> list[str]:
-    """What the harm check asks."""
-    return [line for name in SHIPPED for line in prompts.load(name).splitlines()]
+    """What the harm check asks, and the paragraphs that it and every stage read."""
+    paragraphs = [text for name in TEXTS for text in prompts.load(name).split("\n\n")]
+    return [*prompts.load(QUESTIONS).splitlines(), *paragraphs]
 
 
 def _grams(said: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:

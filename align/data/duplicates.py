@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from align.data.texts import answers_of, prompt_of, words
+from align.data.texts import answers_of, calls_of, prompt_of, words
 from assistant.feedback.rows import Row
 
 SHINGLE = 5  # words
@@ -56,6 +56,7 @@ def _shingles(row: Row) -> Iterator[str]:
 
 def _marked(row: Row) -> list[tuple[str, str]]:
     """A row's texts, each with what is said of it: a vote that contradicts is no duplicate."""
-    better, *worse = answers_of(row)
+    both = zip(answers_of(row), calls_of(row), strict=True)
+    better, *worse = (f"{said} {calls}" for said, calls in both)
     mark = "bad" if row.data.get("label") is False else "good"
     return [("asked", prompt_of(row)), (mark, better), *(("bad", text) for text in worse)]

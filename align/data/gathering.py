@@ -126,7 +126,8 @@ def _from_examples(shape: Wanted, source: str, examples: Iterable[Placed]) -> Ro
             rows.left_out[f"{name}: {example.kind}, not of the shape {shape}"] += 1
         for data in made:
             talk = f"{name}:{hashed(data.get('prompt', data))}"
-            rows.rows.append(Row(data, talk, (), whole=example.kind == "chat"))
+            whole = example.kind == "chat"
+            rows.rows.append(Row(data, talk, (), whole=whole, facts=example.facts))
     if broken:
         more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
         raise Invalid(

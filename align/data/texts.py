@@ -1,5 +1,6 @@
 """The text of a row, and its words in any script."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,6 +33,13 @@ def answers_of(row: Row) -> list[str]:
     return [side[-1]["content"] or "" for side in sides]
 
 
+def calls_of(row: Row) -> list[str]:
+    """The tool calls of each answer, as JSON; empty where there are none."""
+    sides = [row.data[name] for name in ("messages", *ANSWERS) if name in row.data]
+    calls = [side[-1].get("tool_calls") for side in sides] or [None]
+    return [json.dumps(call, sort_keys=True) if call else "" for call in calls]
+
+
 def whole_text(row: Row) -> str:
     """Everything a row says, in order."""
     return "\n".join(_texts(row.data))
@@ -39,24 +47,36 @@ def whole_text(row: Row) -> str:
 
 def rewritten(row: Row, change: Callable[[str], str]) -> Row:
     """The row with every text changed; the same object where nothing changes."""
-    data = _changed(row.data, change)
-    return row if data == row.data else replace(row, data=data)
+    data, facts = _changed(row.data, change), _changed(row.facts, change, ARGUMENTS)
+    same = data == row.data and facts == row.facts
+    return row if same else replace(row, data=data, facts=facts)
+
+
+ARGUMENTS = "arguments"  # of a tool call: an object whose keys may be any
+SAID = ("content", "text", ARGUMENTS)
 
 
 def _texts(value: Any, name: str = "") -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _texts(inner, key)
+            yield from _texts(inner, _named(name, key, inner))
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner, name)
-    elif isinstance(value, str) and name in ("content", "text"):
+    elif isinstance(value, str) and name in SAID:
         yield value
 
 
 def _changed(value: Any, change: Callable[[str], str], name: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: _changed(inner, change, key) for key, inner in value.items()}
+        return {k: _changed(v, change, _named(name, k, v)) for k, v in value.items()}
     if isinstance(value, list):
         return [_changed(inner, change, name) for inner in value]
-    return change(value) if isinstance(value, str) and name in ("content", "text") else value
+    return change(value) if isinstance(value, str) and name in SAID else value
+
+
+def _named(outer: str, key: str, value: Any) -> str:
+    """By what name a value is known: that of the arguments it is in, or its key."""
+    if outer == ARGUMENTS:
+        return outer
+    return key if key != ARGUMENTS or isinstance(value, dict) else ""  # JSON is no text

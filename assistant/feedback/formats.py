@@ -42,7 +42,7 @@ class Example:
     tools: tuple[dict[str, Any], ...] = ()
     text: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What else stands beside a prompt, for a reward to look at."""
+    """What else stands there: for a reward to look at, or to be kept."""
     columns: frozenset[str] = frozenset()
     """What of the row was read, as far as an import keeps it."""
 
@@ -147,7 +147,8 @@ def _ranking(name: str, row: dict[str, Any]) -> Example:
 def _text(name: str, row: dict[str, Any]) -> Example:
     if not isinstance(row["text"], str) or not row["text"].strip():
         raise Invalid("text is empty, or not a text")
-    return Example("text", name, text=row["text"], columns=frozenset({"text"}))
+    others = {column: value for column, value in row.items() if column != "text"}
+    return Example("text", name, text=row["text"], columns=frozenset({"text"}), facts=others)
 
 
 def _prompt(name: str, row: dict[str, Any]) -> Example:
@@ -215,7 +216,9 @@ def _made(
     if not prompt or prompt[-1]["role"] not in ("user", "tool"):
         raise Invalid("the prompt does not end with a user's turn")
     tools = tools_of(row.get("tools"))
-    return Example(kind, name, prompt, made, tools=tools, columns=frozenset({"tools", *read}))
+    columns = frozenset({"tools", *read})
+    others = {column: value for column, value in row.items() if column not in columns}
+    return Example(kind, name, prompt, made, tools=tools, columns=columns, facts=others)
 
 
 def turns(value: Any, role: str) -> Turns:

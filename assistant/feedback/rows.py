@@ -73,6 +73,8 @@ class Row:
     """Who judged, where that is known."""
     whole: bool = False
     """Whether every answer of the conversation is to be imitated, not only the last one."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else its line of a file says: who made it, what it scored."""
 
 
 @dataclass

@@ -105,6 +105,20 @@ def test_the_same_words_are_the_same_row_but_a_contradicting_vote_is_not():
     assert gone == [(rows[1], "the same as an earlier row")]
 
 
+def test_other_calls_are_other_answers_and_what_they_hold_is_masked():
+    def calls(**arguments) -> Row:
+        call = {"type": "function", "function": {"name": "send", "arguments": arguments}}
+        answer = {"role": "assistant", "content": "", "tool_calls": [call]}
+        asked = [{"role": "user", "content": "Send it, please."}]
+        return Row({"messages": [*asked, answer]}, "talk", ())
+
+    rows = [calls(to="ann@example.org"), calls(to="everybody", n=3), calls(to="everybody", n=3)]
+    assert len(step(rows, "duplicates")[0]) == 2
+    masked = str(step(rows[:1], "privacy")[0][0].data)
+    assert "ann@" not in masked
+    assert "'name': 'send'" in masked
+
+
 def test_nearly_the_same_is_found_and_a_contradicting_vote_is_not():
     other = "Bread is made of flour, water, salt and yeast, and is baked in a hot oven for an hour."
     rows = [

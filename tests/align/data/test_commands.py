@@ -112,6 +112,17 @@ def test_broken_rows_are_the_first_step_and_hold_nothing_up(tmp_path: Path):
     assert report.written == len(out.read_text().splitlines()) == 4
 
 
+def test_who_made_a_row_and_what_it_scored_is_kept_and_masked(tmp_path: Path):
+    made = {"made_by": "a model", "score_chosen": 7, "asked_by": "ann@example.org"}
+    file = write(tmp_path / "rows.jsonl", [row | made for row in rows("dpo", 2)])
+    out = tmp_path / "clean.jsonl"
+    write_cleaned(str(file), out, "preference", "", Choice(near=False), (), 0.0, 0)
+    for line in map(json.loads, out.read_text().splitlines()):
+        assert (line["made_by"], line["score_chosen"]) == ("a model", 7)
+        assert line["asked_by"] == "[email]"
+    assert len(gather("preference", str(out), "").rows) == 2
+
+
 def test_prompts_are_shown(tmp_path: Path, tokenizer):
     file = write(tmp_path / "prompts.jsonl", [{"prompt": "How?", "answer": "So."}] * 2)
     text = printed(understood(str(file), "sqlite://", tokenizer), tokenizer)

@@ -17,7 +17,8 @@ from align.steady import MOVED
 
 CHOSEN = "rewards/chosen"  # β times the gain of the better answers, as TRL logs it
 STEPS = 10
-EXPLODED = 3.0  # nats over what it began with: text is guessed worse than twenty times so
+EXPLODED = 3.0  # over what the loss began with; in nats: every token is twenty times less likely
+GROWN = 1.5  # times that, too: some losses begin high
 FALLEN = "the better answers became unlikely"
 
 
@@ -81,11 +82,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def _has_exploded(self) -> bool:
         """Whether the last steps' loss is far over the first ones', which noise alone is not."""
-        losses: list[float] = [entry["loss"] for entry in self._kept]
-        if len(losses) < 2 * STEPS:
+        if len(self._kept) < 2 * STEPS:
             return False
-        first, last = mean(losses[:STEPS]), mean(losses[-STEPS:])
-        return last > first + EXPLODED and last > 1.5 * first
+        first, last = (
+            mean(float(entry["loss"]) for entry in some)
+            for some in (self._kept[:STEPS], self._kept[-STEPS:])
+        )
+        return last > first + EXPLODED and last > GROWN * first
 
     def _has_fallen(self) -> bool:
         """Whether the better answers became too unlikely, on average of the last steps."""

@@ -31,10 +31,9 @@ def draw_curve(curve: Path, picture: Path) -> None:
         for name in SHOWN
         if (points := [(e["step"], e[name]) for e in entries if name in e])
     }
+    # Where the reward still rises as the model moves away, and where not:
     if both := sorted((e["kl"], e["reward"]) for e in entries if "kl" in e and "reward" in e):
-        panels[f"reward{BY}kl"] = (
-            both  # where it still rises as the model moves away, and where not
-        )
+        panels[f"reward{BY}kl"] = both
     if panels:
         draw(panels, picture, "step")
 

@@ -66,7 +66,8 @@ def write_cleaned(
 ) -> Report:
     """Clean the rows of one shape and write `out`, its held-out rows and its report beside it.
 
-    Rows that are not understood are the first step. Raises Invalid for a source without a row of the shape, or a file that cannot be written so.
+    Rows that are not understood are the first step. Raises Invalid for a source without a row of
+    the shape, or a file that cannot be written so.
     """
     if out.suffix != ".jsonl":
         raise Invalid(f"{out.name} should end in .jsonl, since that is what is written.")

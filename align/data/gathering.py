@@ -59,7 +59,7 @@ def gather(
     source: str,
     database: str,
     learnt: frozenset[str] | None = None,
-    examples: Iterable[tuple[str, Example | Invalid]] | None = None,
+    examples: Iterable[Placed] | None = None,
 ) -> Rows:
     """The rows of one shape from the store at `database`, or from a file, folder or hub name.
 

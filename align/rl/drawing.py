@@ -22,7 +22,7 @@ from assistant.version import Version
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 RELOADING = {"VLLM_SERVER_DEV_MODE": "1"}  # opens the ways to that, on the engine's own socket
-PATIENCE = 600.0  # seconds in which an engine starts, or some answers of a phase end
+PATIENCE = 600.0  # seconds in which at least one prompt of a phase gets its answers
 
 
 @dataclass(frozen=True)

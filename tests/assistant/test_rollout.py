@@ -78,13 +78,20 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_serving_and_current(
     asyncio.run(run())
 
 
+@asynccontextmanager
+async def starting_another(home: Path) -> AsyncIterator[House]:
+    """A program that answers with v1 while v2, which is current, does not get ready."""
+    async with house(home) as program:
+        await program.until(lambda: program.ready == ["v1"])
+        (program.registry.get("v2").path / "never-ready").touch()
+        program.registry.promote("v2")
+        await program.steps_until(lambda: program.served == ["v1", "v2"])
+        yield program
+
+
 def test_what_somebody_promotes_while_another_starts_is_served_instead(home: Path):
     async def run() -> None:
-        async with house(home) as program:
-            await program.until(lambda: program.ready == ["v1"])
-            (program.registry.get("v2").path / "never-ready").touch()
-            program.registry.promote("v2")
-            await program.steps_until(lambda: program.served == ["v1", "v2"])
+        async with starting_another(home) as program:
             program.registry.promote("v3")
             await program.steps_until(lambda: program.ready == ["v3"])
             assert program.current == "v3"
@@ -127,11 +134,7 @@ def test_going_back_to_an_engine_that_still_answers_is_done_at_once(home: Path):
 
 def test_going_back_while_another_version_starts_leaves_no_trace_of_it(home: Path):
     async def run() -> None:
-        async with house(home) as program:
-            await program.until(lambda: program.ready == ["v1"])
-            (program.registry.get("v2").path / "never-ready").touch()
-            program.registry.promote("v2")
-            await program.steps_until(lambda: program.served == ["v1", "v2"])
+        async with starting_another(home) as program:
             assert program.registry.rollback().name == "v1"
             await asyncio.wait_for(program.rollout.step(), 5)
             assert program.ready == program.served == ["v1"]

@@ -192,6 +192,7 @@ def story(
     KERNELS.begin()
     from align.story import road
 
+    print(f"To watch it in the page's Align tab: ASSISTANT_HOME={folder / 'home'} make chat")
     for file in road.run(folder, out or folder / "story", text, minutes, seed, _report(False)):
         print(file)
     print(f"Next: ASSISTANT_HOME={folder / 'home'} make chat, and look at each version")

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from align import ranks
+from align.lengths import LENGTH
 from align.merging import TrainingFailed
 from align.progress import Progress
 from align.steady import MOVED
@@ -20,6 +22,17 @@ STEPS = 10
 EXPLODED = 3.0  # over what the loss began with; in nats: every token is twenty times less likely
 GROWN = 1.5  # times that, too: some losses begin high
 FALLEN = "the better answers became unlikely"
+LONGER, SHORTER = "answers became too long", "answers became too short"
+
+
+@dataclass(frozen=True)
+class Band:
+    """How far training may lead before it stops."""
+
+    floor: float = -math.inf
+    """What the better answers' reward may fall to, on average of the last steps."""
+    stretch: float = math.inf
+    """Times by which answers may become longer, or shorter."""
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
@@ -43,11 +56,11 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Writes the curve as it grows, reports progress, and stops a loss that is not a number."""
 
-    def __init__(self, progress: Progress, curve: Path, anchor: float, floor: float) -> None:
+    def __init__(self, progress: Progress, curve: Path, anchor: float, band: Band) -> None:
         self._progress = progress
         self._curve = curve
         self._anchor = anchor
-        self._floor = floor
+        self._band = band
         self._kept: list[dict[str, Any]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -77,7 +90,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 f"The loss has grown to {entry['loss']:.3g} at step {state.global_step}, from "
                 f"{self._kept[0]['loss']:.3g}; train again with a smaller --learning-rate."
             )
-        if self._has_fallen():
+        if self._why_stopped():
             control.should_training_stop = True
 
     def _has_exploded(self) -> bool:
@@ -90,20 +103,32 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         )
         return last > first + EXPLODED and last > GROWN * first
 
-    def _has_fallen(self) -> bool:
-        """Whether the better answers became too unlikely, on average of the last steps."""
+    def _why_stopped(self) -> str | None:
+        """What left the band, if anything did."""
         rewards = [entry[CHOSEN] for entry in self._kept[-STEPS:] if CHOSEN in entry]
-        return len(rewards) == STEPS and sum(rewards) / STEPS < self._floor
+        if len(rewards) == STEPS and mean(rewards) < self._band.floor:
+            return FALLEN
+        times = self._last(LENGTH) or 1.0
+        if times > self._band.stretch:
+            return LONGER
+        return SHORTER if times < 1 / self._band.stretch else None
+
+    def _last(self, name: str) -> float | None:
+        """A number that not every step has."""
+        return next((entry[name] for entry in reversed(self._kept) if name in entry), None)
 
     def summary(self) -> dict[str, Any]:
         """The first and the last numbers of the curve."""
         if not self._kept:
             return {}
         first, last = self._kept[0], self._kept[-1]
-        stopped = {"stopped": FALLEN} if self._has_fallen() else {}
+        why = self._why_stopped()
+        stopped = {"stopped": why} if why else {}
         losses = {"loss_first": first["loss"], "loss_last": last["loss"]}
         noted = ("rewards/accuracies", "rewards/margins", MOVED)
         told = {name: last[name] for name in noted if name in last}
+        if times := self._last(LENGTH):
+            told[LENGTH] = times
         return {"steps": last["step"]} | losses | stopped | told
 
 

@@ -9,6 +9,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from align.lengths import EVERY, LENGTH, Lengths
 from align.likelihood import surprise, tie_width
 from align.loading import padding
 from align.recipes import DPO
@@ -46,6 +47,8 @@ def run(
             data_collator=Pairs(padding(tokenizer)),
         )
         trainer.tie_width = tie_width(tied)
+        if recipe.rank:
+            trainer.lengths = Lengths.of(rows, tokenizer.eos_token_id)
         trainer.weighs = any(row.get("weight", 1) != 1 for row in rows)
         return trainer
 
@@ -70,6 +73,9 @@ class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
 
     tie_width = 0.0
     weighs = False
+    lengths: Lengths | None = None
+    """Of what is watched; where all weights are trained, there is no base to compare with."""
+    looked = -1
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -82,9 +88,19 @@ class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
 
     def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
         tie, weight = (inputs.pop(name) for name in EXTRA)
+        self._look(model)
         if not self.tie_width and not self.weighs:
             return super()._compute_loss(model, inputs, return_outputs)
         return self._of_judgements(model, inputs, tie, weight)
+
+    def _look(self, model: Any) -> None:
+        """Every few steps and before the last one, note how long answers are."""
+        step, last = self.state.global_step, self.state.max_steps - 1
+        due = step == last or step % EVERY == EVERY - 1
+        if self.lengths and model.training and due and step != self.looked:
+            self.looked = step
+            times = self.lengths.times(model, self.accelerator.unwrap_model(model))
+            self._metrics["train"][LENGTH].append(times)
 
     def _of_judgements(
         self, model: Any, inputs: Any, tie: torch.Tensor, weight: torch.Tensor

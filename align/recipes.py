@@ -128,6 +128,9 @@ class DPO(Speaking):
     floor: float = 30.0
     """Nats by which the better answers may become unlikelier, on average of ten steps; then
     training stops, and the card says so."""
+    stretch: float = 4.0
+    """Times by which answers may become longer, or shorter, by what the model thinks of their ends;
+    then, too."""
 
 
 @dataclass(frozen=True)

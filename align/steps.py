@@ -28,7 +28,9 @@ def alone(folder: Path) -> Iterator[None]:
     """Inside the block nobody else works in a folder. Raises Invalid where somebody does."""
     locks = folder.parent.parent / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{folder.parent.name}-{folder.name}.lock", timeout=0)
+    lock = FileLock(
+        locks / f"{folder.parent.name}-{folder.name}.lock", timeout=1
+    )  # a page that looks takes it, too
     try:
         lock.acquire()
     except Timeout as error:

@@ -6,7 +6,6 @@ in the weights' own precision as safetensors; the adapter is kept in `made/adapt
 
 import importlib.util
 import json
-import math
 import os
 import random
 import shutil
@@ -23,7 +22,7 @@ from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from align import estimate, ranks
-from align.curve import Clock, Watch
+from align.curve import Band, Clock, Watch
 from align.loading import SPEAKER, Form, computes_in_bf16, load
 from align.merging import check_adapter, keep_whole, merge
 from align.picture import PICTURE, draw_curve
@@ -75,8 +74,7 @@ def train(
     anchor = recipe.anchor if isinstance(recipe, Speaking) and recipe.rank else 0.0
     if form.speaks:
         at_temperature(model, mean(row["temperature"] for row in rows))
-    floor = -recipe.floor * recipe.beta if isinstance(recipe, DPO) else -math.inf
-    watch = Watch(Progress(out.parent), made / "curve.jsonl", anchor, floor)
+    watch = Watch(Progress(out.parent), made / "curve.jsonl", anchor, band(recipe))
     dataset = Dataset.from_list(arranged(rows, recipe.batch, seed))
     told = arguments(recipe, seed, checkpoints) | {"run_name": run_name(out)}
     trainer = build(model, tokenizer_of(base), dataset, told)
@@ -109,6 +107,15 @@ def _keep(model: Any, recipe: Recipe, base: Path, out: Path, form: Form) -> dict
         said["kept"] = steadied(load(base), base, adapter, recipe.drift)
     merge(base, adapter, out, form)
     return said
+
+
+def band(recipe: Recipe) -> Band:
+    """How far a recipe lets training lead. Raises Invalid for a band that nothing stays in."""
+    if not isinstance(recipe, DPO):
+        return Band()
+    if recipe.stretch <= 1:
+        raise Invalid(f"--stretch {recipe.stretch}: give more than 1, the length of before.")
+    return Band(-recipe.floor * recipe.beta, recipe.stretch)
 
 
 def run_name(out: Path) -> str:

@@ -1,6 +1,5 @@
 """Rounds as the served program sees them: a process it may start, and the files that one writes."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,23 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from assistant.making import Step, curve_of, held, read, step
 from assistant.settings import Settings
 
 STAGES = ("sft", "dpo", "kto")
 AFTER = ("register", "check", "trial")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a round: `state` is finished, running or waiting."""
-
-    name: str
-    state: str
-    seconds: float | None = None
-    progress: dict[str, Any] | None = None
-    """done, total, what and seconds_left of a running step."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,8 @@ class Rounds:
     """The `rounds` folder of a home."""
 
     def __init__(self, settings: Settings) -> None:
-        self.folder = settings.home.resolve() / "rounds"
+        self.home = settings.home.resolve()
+        self.folder = self.home / "rounds"
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -55,18 +43,12 @@ class Rounds:
 
     def running(self) -> bool:
         """Whether a round is being worked on, by whomever it was started."""
-        if not self.folder.is_dir():
-            return False
-        try:
-            with FileLock(self.folder / "lock", timeout=0):
-                return False
-        except Timeout:
-            return True
+        return held(self.folder / "lock")
 
     def start(self) -> None:
         """Begin a round, or go on with the unfinished one, in a process of its own."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        ours = {"ASSISTANT_HOME": str(self.folder.parent)}
+        ours = {"ASSISTANT_HOME": str(self.home)}
         if self._settings.database_url:
             ours["ASSISTANT_DATABASE_URL"] = self._settings.database_url
         with self.log.open("wb") as log:
@@ -112,35 +94,10 @@ def step_of(stage: str, training: int) -> str:
 
 
 def _view(folder: Path) -> RoundView:
-    begun = _read(folder / "begun.json") or {}
+    begun = read(folder / "begun.json") or {}
     stages = [stage for stage in STAGES if stage in begun.get("recipes", {})]
     trained = [step_of(s, n) for n in range(begun.get("trainings", 1)) for s in stages]
-    steps = tuple(_step(folder, name) for name in (*trained, *AFTER))
-    curves = {name: curve for name in trained if (curve := _curve(folder, name))}
-    outcome = _read(folder / "outcome.json")
-    return RoundView(folder.name, steps, curves, _read(folder / "data.json") or {}, outcome)
-
-
-def _step(folder: Path, name: str) -> Step:
-    if note := _read(folder / name / "step.json"):
-        return Step(name, "finished", note["seconds"])
-    if (folder / f".{name}").is_dir():
-        return Step(name, "running", progress=_read(folder / f".{name}" / "progress.json"))
-    return Step(name, "waiting")
-
-
-def _curve(folder: Path, stage: str) -> list[dict[str, Any]]:
-    for place in (folder / stage, folder / f".{stage}"):
-        file = place / "model" / "made" / "curve.jsonl"
-        if file.is_file():
-            lines = file.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines if line.endswith("}")]
-    return []
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
+    steps = tuple(step(folder, name) for name in (*trained, *AFTER))
+    curves = {name: curve for name in trained if (curve := curve_of(folder, name))}
+    outcome = read(folder / "outcome.json")
+    return RoundView(folder.name, steps, curves, read(folder / "data.json") or {}, outcome)

@@ -1,19 +1,26 @@
-"""Align: what people said so far, and the round that turns it into the next version."""
+"""Align: what people said, the round that makes the next version of it, and what commands make."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
 from assistant.feedback.stats import count
+from assistant.making import Making, Step, makings
 from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
-from assistant.rounds import RoundView, Step
+from assistant.rounds import RoundView
 from assistant.trials import Trial
 from assistant.verdict import Verdict
 
 REFRESH_SECONDS = 2
-CURVES = (("loss", "curve_loss"), ("rewards/accuracies", "curve_accuracy"))
+CURVES = (
+    ("loss", "curve_loss"),
+    ("rewards/accuracies", "curve_accuracy"),
+    ("reward", "curve_reward"),
+)
+Curves = dict[str, list[dict[str, Any]]]  # the numbers of each step, by training
 MARKS = {"finished": "●", "running": "◐", "waiting": "○"}
 
 
@@ -27,6 +34,7 @@ class AlignTab:
         self._given = gr.Markdown(elem_id="given")
         self._start = gr.Button(say("round_start"), variant="primary", elem_id="start-round")
         self._state = gr.Markdown(elem_id="round-state")
+        self._making = gr.Markdown(elem_id="making")
         with gr.Row(elem_id="curves"):
             self._plots = [
                 gr.LinePlot(
@@ -40,12 +48,13 @@ class AlignTab:
 
     def wire(self, tab: gr.Tab, others: list[gr.Tab]) -> None:
         """Refresh while the tab is open."""
-        shown = [self._given, self._start, self._state, *self._plots, self._trial]
+        follows = [self._start, self._state, self._making, *self._plots, self._trial]
+        shown = [self._given, *follows]
         tab.select(self.refresh, None, shown, **AT_ONCE)
         tab.select(lambda: gr.Timer(active=True), None, self._timer, **AT_ONCE)
         for other in others:
             other.select(lambda: gr.Timer(active=False), None, self._timer, **AT_ONCE)
-        self._timer.tick(self.follow, None, shown[1:], **AT_ONCE)
+        self._timer.tick(self.follow, None, follows, **AT_ONCE)
         self._start.click(self.start, None, shown, **EVENT)
 
     async def start(self, request: gr.Request) -> list[Any]:
@@ -62,10 +71,11 @@ class AlignTab:
         return [self._counts(counts), *await self.follow()]
 
     async def follow(self) -> list[Any]:
-        """How the round and the trial stand."""
+        """How the round, the trial, and what commands make stand."""
         rounds = self._desk.rounds
         running = await asyncio.to_thread(rounds.running) or not rounds.ended()
         latest = await attempt(rounds.latest)
+        made = await attempt(makings, rounds.home)
         label = self._say("round_running" if running else "round_start")
         unfinished = latest is not None and latest.outcome is None
         if unfinished and not running:
@@ -73,7 +83,8 @@ class AlignTab:
         return [
             gr.update(value=label, interactive=not running),
             self._told(latest, running),
-            *(_plot(latest, name) for name, _ in CURVES),
+            "\n\n".join(self._made(one) for one in made),
+            *(_plot(_curves(latest, running, made), name) for name, _ in CURVES),
             await self._on_trial(),
         ]
 
@@ -94,7 +105,7 @@ class AlignTab:
         if latest is None:
             return words
         lines = [f"### {latest.name}"]
-        lines += [f"{MARKS[step.state]} {step.name}{self._pace(step)}  " for step in latest.steps]
+        lines += self._steps(latest.steps)
         if latest.outcome:
             lines += ["", self._outcome(latest.outcome)]
         elif not running:
@@ -102,6 +113,13 @@ class AlignTab:
         if words and not running and self._desk.rounds.refused():
             lines += ["", words]
         return "\n".join(lines)
+
+    def _made(self, making: Making) -> str:
+        told = [] if making.running else ["", self._say("making_interrupted", name=making.name)]
+        return "\n".join([f"### {making.name}", *self._steps(making.steps), *told])
+
+    def _steps(self, steps: Sequence[Step]) -> list[str]:
+        return [f"{MARKS[step.state]} {step.name}{self._pace(step)}  " for step in steps]
 
     def _pace(self, step: Step) -> str:
         if step.seconds is not None:
@@ -160,10 +178,22 @@ def _change(check: dict[str, Any]) -> str:
     return f"{check['low']:+.3g} … {check['high']:+.3g}"
 
 
-def _plot(latest: RoundView | None, name: str) -> Any:
+def _curves(latest: RoundView | None, running: bool, made: Sequence[Making]) -> Curves:
+    """Of what is being trained; of the last round where nothing is."""
+    commands = {
+        f"{making.name} {step}": curve
+        for making in made
+        if making.running
+        for step, curve in making.curves.items()
+    }
+    of_round = latest.curves if latest and (running or not commands) else {}
+    return commands | of_round
+
+
+def _plot(curves: Curves, name: str) -> Any:
     points = [
         {"step": entry["step"], "value": entry[name], "stage": stage}
-        for stage, curve in (latest.curves if latest else {}).items()
+        for stage, curve in curves.items()
         for entry in curve
         if name in entry
     ]

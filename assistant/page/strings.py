@@ -140,8 +140,13 @@ STRINGS: dict[str, tuple[str, str]] = {
         "**{name}** shows no harm and is on trial: vote in the Compare tab.",
         "**{name}** 未见有害，已进入试用：请到“比较”页投票。",
     ),
+    "making_interrupted": (
+        "The command that makes {name} was interrupted; given once more, it goes on.",
+        "生成 {name} 的命令被中断了；再次运行同一命令即可继续。",
+    ),
     "curve_loss": ("Loss", "损失"),
     "curve_accuracy": ("Share of pairs ranked right", "排对的比例"),
+    "curve_reward": ("Reward", "奖励"),
     "curve_step": ("step", "步"),
     "check_head": (
         "| Check | current | candidate | change, 95 % | |",

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from align.curve import Watch
+from align.curve import Band, Watch
 from align.merging import TrainingFailed
 from align.picture import draw_curve
 from align.progress import Progress
@@ -13,7 +13,7 @@ from align.progress import Progress
 
 def watch(folder: Path, losses: list[float], step: int = 0) -> Watch:
     """What was told of these losses, one a step, from a step on."""
-    made = Watch(Progress(folder), folder / "curve.jsonl", 0.0, floor=-3.0)
+    made = Watch(Progress(folder), folder / "curve.jsonl", 0.0, Band(floor=-3.0))
     made.on_train_begin(None, SimpleNamespace(global_step=step), None)
     for number, loss in enumerate(losses, start=step + 1):
         state = SimpleNamespace(global_step=number, max_steps=99)

@@ -9,7 +9,7 @@ import torch
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from align import dpo
-from align.curve import FALLEN, STEPS, Watch
+from align.curve import FALLEN, STEPS, Band, Watch
 from align.data.tokens import tokenized
 from align.loading import load
 from align.progress import Progress
@@ -125,7 +125,7 @@ def test_training_stops_where_the_better_answers_fall_through_the_floor(
     class State:
         global_step, max_steps = 0, 99
 
-    watch = Watch(Progress(tmp_path), tmp_path / "curve.jsonl", 0.0, floor=-3.0)
+    watch = Watch(Progress(tmp_path), tmp_path / "curve.jsonl", 0.0, Band(floor=-3.0))
     for step in range(1, STEPS + 1):
         State.global_step = step
         assert not Control.should_training_stop

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from assistant.making import Step
 from assistant.registry import Registry
-from assistant.rounds import Rounds, Step
+from assistant.rounds import Rounds
 from assistant.settings import Settings
 from tests.serving import eventually
 

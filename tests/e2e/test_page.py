@@ -1,10 +1,14 @@
 """People use the page in a real browser, on the real engine."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from align.progress import Progress
+from align.steps import alone
 from tests.e2e.browsing import ANSWER_MS, SHORT, ask, button, idle, rows
 from tests.e2e.conftest import watch
 from tests.e2e.product import Product
@@ -136,6 +140,25 @@ def test_versions_show_their_cards(visitor: Page, pictures: Path):
     visitor.screenshot(path=pictures / "versions.png", full_page=True)
 
 
+def test_what_a_command_makes_is_followed(visitor: Page, product: Product):
+    folder = product.home / "making" / "rlhf-001"
+    made = folder / ".rlhf" / "model" / "made"
+    made.mkdir(parents=True)
+    curve = [{"step": step, "loss": 0.1, "reward": step / 10} for step in range(3)]
+    (made / "curve.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in curve))
+    with alone(folder):
+        Progress(folder / ".rlhf").update(2, 20)
+        visitor.get_by_role("tab", name="Align").click()
+        expect(visitor.locator("#making")).to_contain_text("rlhf-001")
+        expect(visitor.locator("#making")).to_contain_text("rlhf · 2 of 20 steps")
+        expect(visitor.locator("#curves svg.marks")).to_have_count(2)
+    expect(visitor.locator("#making")).to_contain_text(
+        "was interrupted; given once more, it goes on"
+    )
+    shutil.rmtree(folder)
+    expect(visitor.locator("#making")).not_to_contain_text("rlhf-001")
+
+
 def test_a_page_that_nobody_touches_opens_no_stream(visitor: Page):
     expect(visitor.locator("#status")).to_contain_text("answers")
     visitor.wait_for_timeout(2_000)  # what opening it took is over
@@ -196,7 +219,11 @@ def test_the_page_speaks_chinese_on_a_phone_in_the_dark(
     page = phone.new_page()
     page.goto(product.url)
     expect(page).to_have_url(f"{product.url}/zh/")
-    ask(page, "你好")
+    page.locator("#question textarea").fill("你好")
+    page.locator("#question textarea").press("Enter")
+    expect(page.locator("#chat .bot.message")).to_have_count(1, timeout=ANSWER_MS)
+    page.locator("#question button.stop-button").click()
+    idle(page)
     page.locator("#chat").get_by_role("button", name="赞", exact=True).click()
     expect(page.locator("#judging")).to_contain_text("已记录：好回答")
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -39,7 +39,7 @@ def edited(root: Path) -> Path:
         shutil.copytree(ROOT / part, root / part)
     shutil.copy(ROOT / "app.py", root)
     questions = root / "prompts" / "harm" / "questions.txt"
-    questions.write_text("\n".join(questions.read_text().splitlines()[::8]))
+    questions.write_text("\n".join(questions.read_text().splitlines()[::16]))
     return root
 
 

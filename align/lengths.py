@@ -1,0 +1,72 @@
+"""About how many times as long a model's answers became while it trains, without drawing any.
+
+After each token of an answer the model ends with some chance. Over the same answers, the sum of
+these chances falls where it came to talk on, and rises where it came to stop: an answer whose every
+token is the last one with chance p has 1 / p tokens on average.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from align.loading import computes_in_bf16
+from align.quick.head import IGNORED
+
+LENGTH = "length_times"
+EVERY = 10  # steps between two looks
+PAIRS = 6  # both of whose answers are looked at
+
+
+@dataclass
+class Lengths:
+    """Answers (prompt ids, answer ids), and the token after which there is no other one."""
+
+    answers: Sequence[tuple[list[int], list[int]]]
+    end: int
+    _before: float | None = field(default=None)
+
+    @classmethod
+    def of(cls, pairs: Sequence[dict[str, Any]], end: int) -> "Lengths | None":
+        """From token rows (prompt_ids, chosen_ids, rejected_ids); None where no answer ends."""
+        number = min(PAIRS, len(pairs))
+        few = [pairs[place * len(pairs) // number] for place in range(number)]
+        sides = ("chosen_ids", "rejected_ids")
+        answers = [(pair["prompt_ids"], pair[side]) for pair in few for side in sides]
+        return cls(answers, end) if any(end in answer for _, answer in answers) else None
+
+    def times(self, model: Any, bare: Any) -> float:
+        """Against the base, which is PEFT's `bare` model without its adapter.
+
+        `model` is the same as it is called where several processes train it.
+        """
+        if self._before is None:
+            with bare.disable_adapter():
+                self._before = self._endings(model)
+        return self._before / max(self._endings(model), 1e-9)
+
+    def _endings(self, model: Any) -> float:
+        """How many ends are expected on the way through all answers."""
+        training = model.training
+        model.eval()
+        try:
+            device = next(model.parameters()).device
+            narrow = torch.autocast(device.type, torch.bfloat16, computes_in_bf16())
+            with torch.no_grad(), narrow:
+                return sum(self._ends(model, device, *answer) for answer in self.answers)
+        finally:
+            model.train(training)
+
+    def _ends(
+        self, model: Any, device: torch.device, prompt: list[int], answer: list[int]
+    ) -> float:
+        said = answer[: answer.index(self.end) + 1] if self.end in answer else answer
+        ids = torch.tensor([prompt + said], device=device)
+        labels = torch.full_like(ids, self.end)  # asks for the end's chance at every place
+        labels[:, : len(prompt)] = IGNORED
+        out = model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True,
+            use_cache=False,
+        )  # fmt: skip
+        return float(out.log_probs[labels[:, 1:] != IGNORED].exp().sum())

@@ -1,0 +1,117 @@
+"""How long answers become is told while it is learnt, and ends what leads too far."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from align.curve import LONGER, SHORTER
+from align.lengths import LENGTH, PAIRS, Lengths
+from align.recipes import DPO, Job
+from align.stages import make
+from assistant.errors import Invalid
+from assistant.settings import Settings
+from assistant.version import Version
+from tests.align.conftest import home_with
+from tests.align.lessons import question, write
+
+END = 2
+LONG, SHORT = "Well, as far as I can see, my friend, the number you mean may be {}.", "It is {}."
+
+
+class Ending:
+    """A model that ends with a fixed chance after every token, another one without its adapter."""
+
+    training = True
+
+    def __init__(self, chance: float, before: float) -> None:
+        self.chance, self.before = chance, before
+
+    def eval(self) -> None:
+        self.training = False
+
+    def train(self, training: bool) -> None:
+        self.training = training
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        yield torch.zeros(1)
+
+    @contextmanager
+    def disable_adapter(self):
+        self.chance, self.before = self.before, self.chance
+        yield
+        self.chance, self.before = self.before, self.chance
+
+    def __call__(self, labels: torch.Tensor, **_: Any) -> SimpleNamespace:
+        assert set(labels.flatten().tolist()) <= {END, -100}
+        return SimpleNamespace(log_probs=torch.full(labels[:, 1:].shape, self.chance).log())
+
+
+def pair(chosen: list[int], rejected: list[int]) -> dict[str, list[int]]:
+    return {"prompt_ids": [1, 5], "chosen_ids": chosen, "rejected_ids": rejected}
+
+
+@pytest.mark.parametrize(("chance", "times"), [(0.05, 2.0), (0.1, 1.0), (0.4, 0.25)])
+def test_half_the_chance_to_end_is_twice_the_length(chance: float, times: float):
+    model = Ending(chance, before=0.1)
+    watched = Lengths.of([pair([7, 8, END, 9], [7, 7])] * 20, END)
+    assert watched is not None
+    assert len(watched.answers) == 2 * PAIRS
+    assert watched.times(model, model) == pytest.approx(times)
+    assert model.training
+    later = Ending(0.2, before=9.0)
+    assert watched.times(later, later) == pytest.approx(0.5)  # the base is asked once
+
+
+def test_answers_none_of_which_ends_tell_nothing():
+    assert Lengths.of([pair([7, 8], [7, 7])], END) is None
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny: Version) -> Settings:
+    return home_with(tiny, tmp_path)
+
+
+def learnt(home: Settings, chosen: str, rejected: str, name: str, **knobs: Any) -> Version:
+    rows = [
+        {"prompt": question(n), "chosen": chosen.format(n), "rejected": rejected.format(n)}
+        for n in range(40)
+    ]
+    file = write(home.home / f"{name}.jsonl", rows)
+    recipe = DPO(**{"epochs": 4, "learning_rate": 1e-2, "rank": 4, "anchor": 0.0} | knobs)
+    return make("dpo", Job(data=(str(file),), name=name), recipe, home, lambda line: None)
+
+
+def told(version: Version) -> dict[str, Any]:
+    return json.loads((version.path / "made/training.json").read_text())["stages"][0]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "why"),
+    [(LONG, SHORT, LONGER), (SHORT, LONG, SHORTER)],
+    ids=["long", "short"],
+)
+def test_who_is_liked_for_it_becomes_long_or_short_until_it_leaves_the_band(
+    home: Settings, chosen: str, rejected: str, why: str
+):
+    made = learnt(home, chosen, rejected, "stretched", stretch=1.05)
+    assert told(made)["stopped"] == why
+    assert told(made)["steps"] < 24
+    assert f"stopped: {why}, answers about {told(made)[LENGTH]:.2g} times as long" in made.source
+    assert (told(made)[LENGTH] > 1) is (why == LONGER)
+
+
+def test_a_band_without_room_is_refused(home: Settings):
+    with pytest.raises(Invalid, match=r"--stretch 1\.0: give more than 1"):
+        learnt(home, LONG, SHORT, "none", stretch=1.0)
+
+
+def test_where_all_weights_are_trained_there_is_no_base_to_compare_with(home: Settings):
+    assert LENGTH not in told(
+        learnt(home, LONG, SHORT, "whole", rank=0, learning_rate=1e-4, epochs=1)
+    )

@@ -141,8 +141,9 @@ STRINGS: dict[str, tuple[str, str]] = {
         "**{name}** 未见有害，已进入试用：请到“比较”页投票。",
     ),
     "making_interrupted": (
-        "The command that makes {name} was interrupted; given once more, it goes on.",
-        "生成 {name} 的命令被中断了；再次运行同一命令即可继续。",
+        "The command that makes {name} was interrupted. Given once more, it goes on; what it left "
+        "is in `making/{name}`.",
+        "生成 {name} 的命令被中断了。再次运行同一命令即可继续；它留下的内容在 `making/{name}` 中。",
     ),
     "curve_loss": ("Loss", "损失"),
     "curve_accuracy": ("Share of pairs ranked right", "排对的比例"),

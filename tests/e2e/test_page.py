@@ -153,7 +153,7 @@ def test_what_a_command_makes_is_followed(visitor: Page, product: Product):
         expect(visitor.locator("#making")).to_contain_text("rlhf · 2 of 20 steps")
         expect(visitor.locator("#curves svg.marks")).to_have_count(2)
     expect(visitor.locator("#making")).to_contain_text(
-        "was interrupted; given once more, it goes on"
+        "was interrupted. Given once more, it goes on"
     )
     shutil.rmtree(folder)
     expect(visitor.locator("#making")).not_to_contain_text("rlhf-001")

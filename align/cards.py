@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from align.lengths import LENGTH
+from align.ends import ENDS
 from align.safety.halves import told as halves_in_words
 from align.training import MADE
 from assistant.version import Version
@@ -72,8 +72,8 @@ def _sentence(one: Trained) -> str:
     kept = metrics.get("kept", 1.0)
     less = f", {kept:.0%} of it kept" if kept < 1 else ""
     less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
-    if LENGTH in metrics:
-        less += f", answers about {metrics[LENGTH]:.2g} times as long"
+    if ENDS in metrics:
+        less += f", answers end {metrics[ENDS]:.2g} times as readily"
     for test, halves in metrics.get("halves", {}).items():
         less += f"; {test}: {halves_in_words(halves)}"
     return (

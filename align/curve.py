@@ -12,7 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from align import ranks
-from align.lengths import LENGTH
+from align.ends import ENDS
 from align.merging import TrainingFailed
 from align.progress import Progress
 from align.steady import MOVED
@@ -22,7 +22,7 @@ STEPS = 10
 EXPLODED = 3.0  # over what the loss began with; in nats: every token is twenty times less likely
 GROWN = 1.5  # times that, too: some losses begin high
 FALLEN = "the better answers became unlikely"
-LONGER, SHORTER = "answers became too long", "answers became too short"
+EARLY, LATE = "answers came to end too readily", "answers came to end too rarely"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Band:
     floor: float = -math.inf
     """What the better answers' reward may fall to, on average of the last steps."""
     stretch: float = math.inf
-    """Times by which answers may become longer, or shorter."""
+    """Times by which answers may come to end more readily, or less."""
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
@@ -108,10 +108,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         rewards = [entry[CHOSEN] for entry in self._kept[-STEPS:] if CHOSEN in entry]
         if len(rewards) == STEPS and mean(rewards) < self._band.floor:
             return FALLEN
-        times = self._last(LENGTH) or 1.0
+        times = self._last(ENDS) or 1.0
         if times > self._band.stretch:
-            return LONGER
-        return SHORTER if times < 1 / self._band.stretch else None
+            return EARLY
+        return LATE if times < 1 / self._band.stretch else None
 
     def _last(self, name: str) -> float | None:
         """A number that not every step has."""
@@ -127,8 +127,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         losses = {"loss_first": first["loss"], "loss_last": last["loss"]}
         noted = ("rewards/accuracies", "rewards/margins", MOVED)
         told = {name: last[name] for name in noted if name in last}
-        if times := self._last(LENGTH):
-            told[LENGTH] = times
+        if times := self._last(ENDS):
+            told[ENDS] = times
         return {"steps": last["step"]} | losses | stopped | told
 
 

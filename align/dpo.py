@@ -9,7 +9,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-from align.lengths import EVERY, LENGTH, Lengths
+from align.ends import ENDS, EVERY, Ends
 from align.likelihood import surprise, tie_width
 from align.loading import padding
 from align.recipes import DPO
@@ -48,7 +48,7 @@ def run(
         )
         trainer.tie_width = tie_width(tied)
         if recipe.rank:
-            trainer.lengths = Lengths.of(rows, tokenizer.eos_token_id)
+            trainer.ends = Ends.of(rows, tokenizer.eos_token_id)
         trainer.weighs = any(row.get("weight", 1) != 1 for row in rows)
         return trainer
 
@@ -73,7 +73,7 @@ class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
 
     tie_width = 0.0
     weighs = False
-    lengths: Lengths | None = None
+    ends: Ends | None = None
     """Of what is watched; where all weights are trained, there is no base to compare with."""
     looked = -1
 
@@ -94,13 +94,13 @@ class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
         return self._of_judgements(model, inputs, tie, weight)
 
     def _look(self, model: Any) -> None:
-        """Every few steps and before the last one, note how long answers are."""
+        """Every few steps and before the last one, note how readily answers end."""
         step, last = self.state.global_step, self.state.max_steps - 1
         due = step == last or step % EVERY == EVERY - 1
-        if self.lengths and model.training and due and step != self.looked:
+        if self.ends and model.training and due and step != self.looked:
             self.looked = step
-            times = self.lengths.times(model, self.accelerator.unwrap_model(model))
-            self._metrics["train"][LENGTH].append(times)
+            times = self.ends.times(model, self.accelerator.unwrap_model(model))
+            self._metrics["train"][ENDS].append(times)
 
     def _of_judgements(
         self, model: Any, inputs: Any, tie: torch.Tensor, weight: torch.Tensor

@@ -129,8 +129,7 @@ class DPO(Speaking):
     """Nats by which the better answers may become unlikelier, on average of ten steps; then
     training stops, and the card says so."""
     stretch: float = 4.0
-    """Times by which answers may become longer, or shorter, by what the model thinks of their ends;
-    then, too."""
+    """Times by which the pairs' answers may come to end more readily, or less; then, too."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def band(recipe: Recipe) -> Band:
     if not isinstance(recipe, DPO):
         return Band()
     if recipe.stretch <= 1:
-        raise Invalid(f"--stretch {recipe.stretch}: give more than 1, the length of before.")
+        raise Invalid(f"--stretch {recipe.stretch}: give more than 1, which is as before.")
     return Band(-recipe.floor * recipe.beta, recipe.stretch)
 
 

@@ -1,8 +1,9 @@
-"""About how many times as long a model's answers became while it trains, without drawing any.
+"""How readily answers end while a model trains: what tells of their length without drawing any.
 
 After each token of an answer the model ends with some chance. Over the same answers, the sum of
-these chances falls where it came to talk on, and rises where it came to stop: an answer whose every
-token is the last one with chance p has 1 / p tokens on average.
+these chances falls where it came to talk on, and rises where it came to stop. Of answers that the
+base drew itself, the sum is one each on average, and half of it is about twice the length; what
+others wrote is often shorter, and then it moves less than the length does.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,13 @@ import torch
 from align.loading import computes_in_bf16
 from align.quick.head import IGNORED
 
-LENGTH = "length_times"
+ENDS = "ends_times"
 EVERY = 10  # steps between two looks
 PAIRS = 6  # both of whose answers are looked at
 
 
 @dataclass
-class Lengths:
+class Ends:
     """Answers (prompt ids, answer ids), and the token after which there is no other one."""
 
     answers: Sequence[tuple[list[int], list[int]]]
@@ -28,7 +29,7 @@ class Lengths:
     _before: float | None = field(default=None)
 
     @classmethod
-    def of(cls, pairs: Sequence[dict[str, Any]], end: int) -> "Lengths | None":
+    def of(cls, pairs: Sequence[dict[str, Any]], end: int) -> "Ends | None":
         """From token rows (prompt_ids, chosen_ids, rejected_ids); None where no answer ends."""
         number = min(PAIRS, len(pairs))
         few = [pairs[place * len(pairs) // number] for place in range(number)]
@@ -37,14 +38,14 @@ class Lengths:
         return cls(answers, end) if any(end in answer for _, answer in answers) else None
 
     def times(self, model: Any, bare: Any) -> float:
-        """Against the base, which is PEFT's `bare` model without its adapter.
+        """How many times as readily as those of the base, PEFT's `bare` model without its adapter.
 
         `model` is the same as it is called where several processes train it.
         """
         if self._before is None:
             with bare.disable_adapter():
                 self._before = self._endings(model)
-        return self._before / max(self._endings(model), 1e-9)
+        return self._endings(model) / max(self._before, 1e-9)
 
     def _endings(self, model: Any) -> float:
         """How many ends are expected on the way through all answers."""

@@ -1,4 +1,4 @@
-"""How long answers become is told while it is learnt, and ends what leads too far."""
+"""How readily answers end is told while it changes, and stops what leads too far."""
 
 import json
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from align.curve import LONGER, SHORTER
-from align.lengths import LENGTH, PAIRS, Lengths
+from align.curve import EARLY, LATE
+from align.ends import ENDS, PAIRS, Ends
 from align.recipes import DPO, Job
 from align.stages import make
 from assistant.errors import Invalid
@@ -56,20 +56,20 @@ def pair(chosen: list[int], rejected: list[int]) -> dict[str, list[int]]:
     return {"prompt_ids": [1, 5], "chosen_ids": chosen, "rejected_ids": rejected}
 
 
-@pytest.mark.parametrize(("chance", "times"), [(0.05, 2.0), (0.1, 1.0), (0.4, 0.25)])
-def test_half_the_chance_to_end_is_twice_the_length(chance: float, times: float):
+@pytest.mark.parametrize(("chance", "times"), [(0.05, 0.5), (0.1, 1.0), (0.4, 4.0)])
+def test_chances_to_end_are_compared_with_those_of_the_base(chance: float, times: float):
     model = Ending(chance, before=0.1)
-    watched = Lengths.of([pair([7, 8, END, 9], [7, 7])] * 20, END)
+    watched = Ends.of([pair([7, 8, END, 9], [7, 7])] * 20, END)
     assert watched is not None
     assert len(watched.answers) == 2 * PAIRS
     assert watched.times(model, model) == pytest.approx(times)
     assert model.training
     later = Ending(0.2, before=9.0)
-    assert watched.times(later, later) == pytest.approx(0.5)  # the base is asked once
+    assert watched.times(later, later) == pytest.approx(2.0)  # the base is asked once
 
 
 def test_answers_none_of_which_ends_tell_nothing():
-    assert Lengths.of([pair([7, 8], [7, 7])], END) is None
+    assert Ends.of([pair([7, 8], [7, 7])], END) is None
 
 
 @pytest.fixture
@@ -93,17 +93,17 @@ def told(version: Version) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("chosen", "rejected", "why"),
-    [(LONG, SHORT, LONGER), (SHORT, LONG, SHORTER)],
+    [(LONG, SHORT, LATE), (SHORT, LONG, EARLY)],
     ids=["long", "short"],
 )
-def test_who_is_liked_for_it_becomes_long_or_short_until_it_leaves_the_band(
+def test_who_is_liked_for_it_ends_late_or_early_until_it_leaves_the_band(
     home: Settings, chosen: str, rejected: str, why: str
 ):
     made = learnt(home, chosen, rejected, "stretched", stretch=1.05)
     assert told(made)["stopped"] == why
     assert told(made)["steps"] < 24
-    assert f"stopped: {why}, answers about {told(made)[LENGTH]:.2g} times as long" in made.source
-    assert (told(made)[LENGTH] > 1) is (why == LONGER)
+    assert f"stopped: {why}, answers end {told(made)[ENDS]:.2g} times as readily" in made.source
+    assert (told(made)[ENDS] > 1) is (why == EARLY)
 
 
 def test_a_band_without_room_is_refused(home: Settings):
@@ -112,6 +112,6 @@ def test_a_band_without_room_is_refused(home: Settings):
 
 
 def test_where_all_weights_are_trained_there_is_no_base_to_compare_with(home: Settings):
-    assert LENGTH not in told(
+    assert ENDS not in told(
         learnt(home, LONG, SHORT, "whole", rank=0, learning_rate=1e-4, epochs=1)
     )

@@ -117,8 +117,9 @@ def engines_for(fleet: Fleet, caller: Caller, model: str, talk: str = "") -> lis
     try:
         engines = fleet.engines_of(model, talk)
     except NotServed:
-        raise NotServed(_not_served(fleet, caller, model)) from None
-    caller.require_version(model, engines[0].version.name)
+        engines = []
+    if not engines or not caller.may_ask(model, engines[0].version.name):
+        raise NotServed(_not_served(fleet, caller, model))
     return engines
 
 
@@ -133,11 +134,12 @@ def names_for(fleet: Fleet, caller: Caller) -> dict[str, Version]:
 def _not_served(fleet: Fleet, caller: Caller, model: str) -> str:
     names = names_for(fleet, caller)
     if not names:
-        return f"The model {model!r} is not served here, nor any that this key may ask."
+        return f"The model {model!r} is not served to this key, nor is any other."
     known = (
         f"{ALIAS} (= {version.name})" if name == ALIAS else name for name, version in names.items()
     )
-    return f"The model {model!r} is not served here; served are: {', '.join(known)}."
+    where = "here" if caller.key is None else "to this key"
+    return f"The model {model!r} is not served {where}; served are: {', '.join(known)}."
 
 
 def _as_engines_take_it(body: dict[str, Any]) -> dict[str, Any]:

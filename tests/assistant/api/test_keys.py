@@ -167,7 +167,7 @@ def test_a_key_asks_only_the_versions_it_was_made_for(house: House):
     assert house.ask(other).json()["error"]["code"] == "model_not_found"
     unknown = {
         alias: "served are: assistant (= tiny).",
-        other: "nor any that this key may ask.",
+        other: "nor is any other.",
         house.key(): "served are: assistant (= tiny), tiny.",
     }
     for key, told in unknown.items():
@@ -176,6 +176,11 @@ def test_a_key_asks_only_the_versions_it_was_made_for(house: House):
         for refused in (asked, found):
             assert refused.status_code == 404
             assert refused.json()["error"]["message"].endswith(told)
+    forbidden, missing = (
+        house.ask(other, body=ASKED | {"model": name}).json()["error"]["message"]
+        for name in ("tiny", "gone")
+    )
+    assert forbidden.replace("tiny", "gone") == missing  # who may not ask learns of nothing
     assert house.ask(other, "/v1/comparisons").status_code == 404
 
 

@@ -9,7 +9,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +102,14 @@ class Moderators:
         self._registry = registry
         self._loaded: tuple[str, Classifier] | None = None
 
-    def find(self, name: str | None) -> tuple[Version, Classifier]:
-        """The one of that name, or the newest. Raises NotServed where there is none."""
-        made = [v for v in self._registry.versions() if v.kind == MODERATION]
+    def find(
+        self, name: str | None, may_ask: Callable[[str], bool] = lambda _: True
+    ) -> tuple[Version, Classifier]:
+        """The one of that name, or the newest, of those that the caller may ask.
+
+        Raises NotServed where there is none.
+        """
+        made = [v for v in self._registry.versions() if v.kind == MODERATION and may_ask(v.name)]
         wanted = [v for v in made if name is None or v.name == name]
         if not wanted:
             known = ", ".join(v.name for v in made)

@@ -40,8 +40,9 @@ def router(moderators: Moderators, door: Door, gate: Gate) -> APIRouter:
         request: Request, caller: Annotated[Caller, Depends(gate("chat"))]
     ) -> dict[str, Any]:
         asked = ModerationRequest.read(await requests.read_object(request))
-        version, classifier = await asyncio.to_thread(moderators.find, asked.version)
-        caller.require_version(version.name, MODERATION)
+        version, classifier = await asyncio.to_thread(
+            moderators.find, asked.version, lambda name: caller.may_ask(name, MODERATION)
+        )
         tokens, note = estimated(asked.input), note_of(request.scope)
         async with door.visit(caller, version.name, tokens) as used:
             note.version, note.used = version.name, used

@@ -88,6 +88,17 @@ def test_the_newest_answers_unless_another_is_named(tmp_path: Path):
         moderators.find("d-guard")
 
 
+def test_of_one_that_somebody_may_not_ask_they_learn_nothing(tmp_path: Path):
+    registry = Registry(tmp_path)
+    for name in ("b-guard", "c-guard"):
+        registered(registry, name)
+    moderators = Moderators(registry)
+    assert moderators.find(None, lambda name: name == "b-guard")[0].name == "b-guard"
+    for name in ("c-guard", "d-guard"):
+        with pytest.raises(NotServed, match=f"{name}' here; there are: b-guard\\.$"):
+            moderators.find(name, lambda name: name == "b-guard")
+
+
 def test_a_damaged_one_is_not_asked(tmp_path: Path):
     registry = Registry(tmp_path)
     version = registered(registry, "guard")

@@ -4,12 +4,16 @@ The server renders prompts with the same template file; a test holds both to ide
 """
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2.exceptions import TemplateError
 from transformers import AutoTokenizer
 
+from align import marking
 from assistant.errors import ModelError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -46,26 +50,31 @@ def _loaded(folder: Path, *_changed: int) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
+class Refused(ModelError):
+    """A conversation that the chat template does not write, such as one with a system message."""
+
+
 def render(
     tokenizer: Any, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
 ) -> Rendered:
     """Render whole turns; what stands between the template's generation tags is trained.
 
-    Raises ModelError for a template that does not mark answers, from which nothing could be learnt.
+    Without such tags, what goes on from the head of an answer (`align.marking`). Raises ModelError
+    where that cannot be told, and Refused for a conversation that the template does not write.
     """
-    made = tokenizer.apply_chat_template(
-        messages,
-        tools=tools,
-        tokenize=True,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
+    with _told(tokenizer):
+        if not marking.marks(tokenizer.get_chat_template(tools=tools)):
+            return Rendered(*marking.answers(tokenizer, messages, tools))
+        made = tokenizer.apply_chat_template(
+            messages,
+            tools=tools,
+            tokenize=True,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
     trained = [bool(m) for m in made["assistant_masks"]]
     if not any(trained):
-        raise ModelError(
-            "The chat template of this version does not mark what an answer is; put "
-            "{% generation %} and {% endgeneration %} around answers in its chat_template.jinja."
-        )
+        raise ModelError(f"The chat template marks no answer; {marking.HELP}")
     return Rendered(list(made["input_ids"]), trained)
 
 
@@ -73,7 +82,23 @@ def render_prompt(
     tokenizer: Any, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
 ) -> list[int]:
     """The ids a model is asked to continue: the turns so far and the head of an answer."""
-    made = tokenizer.apply_chat_template(
-        messages, tools=tools, tokenize=True, return_dict=True, add_generation_prompt=True
-    )
+    with _told(tokenizer):
+        made = tokenizer.apply_chat_template(
+            messages, tools=tools, tokenize=True, return_dict=True, add_generation_prompt=True
+        )
     return list(made["input_ids"])
+
+
+@contextmanager
+def _told(tokenizer: Any) -> Iterator[None]:
+    """Say in a sentence what a template cannot do."""
+    if not tokenizer.chat_template:
+        raise ModelError(
+            "This model has no chat template, so that it knows no turns; give its folder a "
+            "chat_template.jinja (ours is prompts/chat_template.jinja, for a model that knows "
+            "<|im_start|> and <|im_end|>) and start from that folder."
+        )
+    try:
+        yield
+    except TemplateError as error:
+        raise Refused(f"The chat template refuses a conversation ({error}).") from None

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from align.rendering import Rendered, render, render_prompt
+from align.rendering import Refused, Rendered, render, render_prompt
 from assistant.feedback.rows import Row
 
 ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
@@ -13,7 +13,7 @@ ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
 def tokenized(
     tokenizer: Any, rows: Sequence[Row], longest: int
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Rows as token ids under TRL's column names; too long and empty ones are left out and counted.
+    """Rows as token ids under TRL's column names; too long, empty and refused ones are left out and counted.
 
     preference: prompt_ids, chosen_ids, rejected_ids, tie, weight, margin; unpaired: prompt_ids,
     completion_ids, label; messages: input_ids and labels (-100 where nothing is learnt: of what people judged all but the
@@ -23,7 +23,11 @@ def tokenized(
     """
     made, left_out = [], Counter[str]()
     for row in rows:
-        ids_of = columns(tokenizer, row)
+        try:
+            ids_of = columns(tokenizer, row)
+        except Refused as error:
+            left_out[str(error)] += 1
+            continue
         if not all(ids for name, ids in ids_of.items() if name.endswith("_ids")):
             left_out["an answer without text"] += 1
             continue

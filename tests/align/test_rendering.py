@@ -1,10 +1,19 @@
 """Rendering: what training sees of a conversation is what the server would show the model."""
 
-import pytest
+from collections import Counter
+from pathlib import Path
 
+import pytest
+import trl
+
+from align.data.tokens import tokenized
 from align.rendering import render, render_prompt, tokenizer_of
 from assistant.errors import ModelError
+from assistant.feedback.rows import Row
 from assistant.version import Version
+
+NOTHING = "<think>\n\n</think>\n\n"
+TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 QUESTION = {"role": "user", "content": "Name a color."}
@@ -88,10 +97,65 @@ def test_turns_after_the_last_answer_are_no_part_of_it(tokenizer):
     assert prompt == render_prompt(tokenizer, TALK[:2])
 
 
-def test_a_template_that_marks_no_answers_is_refused_in_words(tokenizer, monkeypatch):
+def test_a_template_without_marks_learns_the_same(tokenizer, monkeypatch):
+    marked = [render(tokenizer, talk) for talk in (TALK, [QUESTION, CALLING])]
     unmarked = tokenizer.chat_template.replace("{% generation %}", "").replace(
         "{% endgeneration %}", ""
     )
     monkeypatch.setattr(tokenizer, "chat_template", unmarked)
-    with pytest.raises(ModelError, match=r"does not mark what an answer is.*\{% generation %\}"):
+    assert [render(tokenizer, talk) for talk in (TALK, [QUESTION, CALLING])] == marked
+
+
+def learnt(tokenizer, talk) -> str:
+    rendered = render(tokenizer, talk)
+    prompt = render_prompt(tokenizer, talk[:-1])
+    assert rendered.ids[: len(prompt)] == prompt  # what is served is gone on from
+    assert rendered.trained[len(prompt)] is True
+    return tokenizer.decode([i for i, t in zip(rendered.ids, rendered.trained, strict=True) if t])
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "two"),
+    [
+        ("qwen2_5", "Red.\n<|im_end|>", "Red.\n<|im_end|>" * 2),
+        ("lfm2", "Red.\n<|im_end|>", "Red.\n<|im_end|>" * 2),
+        # the last answer alone is written as it is asked for
+        (
+            "qwen3",
+            "<think>\n\n</think>\n\nRed.\n<|im_end|>",
+            "<think>\n\n</think>\n\nRed.\n<|im_end|>",
+        ),
+        ("qwen3_5_nothink", "Red.<|im_end|>", "Red.<|im_end|>"),
+        ("qwen3_5_think", "\n</think>\n\nRed.<|im_end|>", "\n</think>\n\nRed.<|im_end|>"),
+    ],
+)
+def test_templates_of_others_learn_what_they_are_asked_for(
+    tokenizer, monkeypatch, name: str, one: str, two: str
+):
+    monkeypatch.setattr(tokenizer, "chat_template", (TEMPLATES / f"{name}.jinja").read_text())
+    assert learnt(tokenizer, TALK[:3]) == one
+    assert learnt(tokenizer, TALK) == two
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("glm4moe", "writes no end after an answer"),
+        ("deepseekv3", "does not mark what an answer is"),
+        (None, "has no chat template"),
+    ],
+)
+def test_templates_that_nothing_can_be_learnt_with_are_refused_in_words(
+    tokenizer, monkeypatch, name: str | None, why: str
+):
+    template = (TEMPLATES / f"{name}.jinja").read_text() if name else None
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    with pytest.raises(ModelError, match=rf"{why}.*chat_template\.jinja"):
         render(tokenizer, TALK)
+
+
+def test_conversations_that_a_template_refuses_are_counted_with_its_reason(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "chat_template", (TEMPLATES / "gemma.jinja").read_text())
+    row = Row({"messages": [SYSTEM, QUESTION, ANSWER]}, "c", ())
+    refused = "The chat template refuses a conversation (System role not supported)."
+    assert tokenized(tokenizer, [row], 99) == ([], Counter({refused: 1}))

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -29,8 +29,8 @@ class Settings:
     """A second version to serve beside it, for comparing the two."""
     database_url: str | None = None
     """Where judgements are stored (postgresql://…); without it, SQLite in the home folder."""
-    engine_url: tuple[str, ...] = ()
-    """Remote OpenAI-compatible engines to use instead of one on this machine."""
+    engine_url: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Remote OpenAI-compatible engine to use instead of one on this machine; may be repeated."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model (faster answers, slower first start); auto: if a C++ compiler is found."""
     context: int | None = None
@@ -98,9 +98,11 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 
 def parse(arguments: Sequence[str] | None = None, program: str = "app.py") -> Settings:
     """Settings from the command line, with the environment as defaults."""
-    settings = tyro.cli(
-        Settings, default=from_environment(os.environ), args=arguments, prog=program
-    )
+    default = from_environment(os.environ)
+    unset = replace(default, engine_url=())  # flags are added to each other, not to these
+    settings = tyro.cli(Settings, default=unset, args=arguments, prog=program)
+    if not settings.engine_url:
+        settings = replace(settings, engine_url=default.engine_url)
     check(settings)
     return settings
 

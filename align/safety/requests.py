@@ -18,7 +18,7 @@ from assistant.feedback.reading import raw_rows
 SHIPPED = "safety/requests.en.txt"
 FAMILY, HARMFUL, HARMLESS = "# ", "- ", "+ "
 MEASURED, AGAIN = "only measured on", "asked before"
-BOTH = "asked before as one of the other half"
+BOTH = "asked as one of the other half, too"
 SILENT = "begins with no question"
 LABELS = {"unsafe": True, "harmful": True, "safe": False, "harmless": False}
 
@@ -93,17 +93,23 @@ def asked(
     source that asks nothing.
     """
     found: dict[str, bool] = {}
+    as_both: set[str] = set()
     left_out: Counter[str] = Counter()
     for sources, harm in ((harmful, True), (harmless, False)):
         for source in sources:
             for text in _first_questions(source, left_out):
                 if text in measured:
                     left_out[MEASURED] += 1
+                elif text in found and found[text] is harm:
+                    left_out[AGAIN] += 1
                 elif text in found:
-                    left_out[AGAIN if found[text] is harm else BOTH] += 1
+                    left_out[BOTH] += 1
+                    as_both.add(text)
                 else:
                     found[text] = harm
-    return [Request(text, harm) for text, harm in found.items()], left_out
+    left_out[BOTH] += len(as_both)
+    plain = [Request(text, harm) for text, harm in found.items() if text not in as_both]
+    return plain, +left_out
 
 
 def _first_questions(source: str, left_out: Counter[str]) -> list[str]:

@@ -65,7 +65,7 @@ def request_log(where: Literal["file", "stdout", "off"], folder: Path) -> loggin
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / "requests.jsonl"
         handler = logging.handlers.RotatingFileHandler(
-            file, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+            file, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"
         )
     if where == "stdout":
         handler = logging.StreamHandler(sys.stdout)

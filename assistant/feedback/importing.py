@@ -59,6 +59,8 @@ def load(database: sa.Engine, file: Path, *, skip_broken: bool) -> Report:
 def _judged(example: Example) -> Example:
     if example.kind == "text":
         raise Invalid("a plain text, which nobody judged")
+    if not example.answers:
+        raise Invalid("a question without an answer, which nobody could judge")
     if example.tools:
         raise Invalid("has tools, which an import does not keep")
     return example

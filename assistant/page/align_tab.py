@@ -10,7 +10,9 @@ import pandas as pd
 from assistant.feedback.stats import count
 from assistant.making import Making, Step, makings
 from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
+from assistant.registry import Registry
 from assistant.rounds import RoundView
+from assistant.sources import EMBEDDED
 from assistant.trials import Trial
 from assistant.verdict import Verdict
 
@@ -68,7 +70,15 @@ class AlignTab:
     async def refresh(self) -> list[Any]:
         """Everything the tab shows; counting what people said takes longer than the rest."""
         counts = await attempt(count, self._desk.chat.store)
-        return [self._counts(counts), *await self.follow()]
+        fixed = await attempt(self._fixed)
+        return [self._counts(counts) + fixed, *await self.follow()]
+
+    def _fixed(self) -> str:
+        """What a round would not do for a program whose model was fixed at its start."""
+        if self._desk.chat.fleet.follows:
+            return ""
+        current = Registry(self._desk.rounds.home).current
+        return "\n\n" + self._say("round_fixed", base=current.name if current else EMBEDDED)
 
     async def follow(self) -> list[Any]:
         """How the round, the trial, and what commands make stand."""

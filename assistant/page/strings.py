@@ -121,6 +121,14 @@ STRINGS: dict[str, tuple[str, str]] = {
         "Training could use {preference} pairs, {unpaired} thumbs and {messages} good answers.",
         "可用于训练：{preference} 个成对偏好、{unpaired} 个单独评价、{messages} 个好回答。",
     ),
+    "round_fixed": (
+        "This program was started with a fixed model or a remote engine. A round would train "
+        "{base} all the same, and its candidate would not be tried here. To teach a version that "
+        "you served once: `assistant promote NAME`, then start without `ASSISTANT_MODEL`.",
+        "本程序启动时指定了固定模型或远程引擎。一轮训练仍以 {base} 为基础，"
+        "产生的候选版本也不会在这里试用。若要训练曾经服务过的某个版本："
+        "先运行 `assistant promote 名称`，再去掉 `ASSISTANT_MODEL` 启动。",
+    ),
     "round_start": ("Start a round", "开始一轮训练"),
     "round_continue": ("Go on with the round", "继续这一轮"),
     "round_running": ("A round is running …", "正在进行一轮训练……"),

@@ -1,9 +1,9 @@
 """The command line: quick to answer, and of one mind with the store."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,11 +39,12 @@ def versions(home: Path, model_folder) -> Registry:
 
 
 def test_help_answers_at_once():
-    started = time.monotonic()
+    before = os.times()
     said = subprocess.run(
         [sys.executable, "-m", "assistant", "--help"], capture_output=True, text=True, check=True
     )
-    assert time.monotonic() - started < 1  # 0.2 s alone; tests may share the machine
+    taken = sum(os.times()[2:4]) - sum(before[2:4])  # of cores: tests share the machine
+    assert taken < 1
     for command in ("serve", "models", "promote", "rollback", "withdraw", "doctor", "feedback"):
         assert command in said.stdout
 

@@ -40,7 +40,10 @@ def test_the_environment_is_read_by_exact_name_and_empty_means_unset():
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ASSISTANT_PORT", "8000")
     monkeypatch.setenv("ASSISTANT_COMPILE", "off")
-    settings = parse(["--port", "9000", "--engine-url", "http://a", "http://b"])
+    monkeypatch.setenv("ASSISTANT_ENGINE_URL", "http://elsewhere")
+    assert parse(["--port", "9000"]).engine_url == ("http://elsewhere",)
+    engines = ["--engine-url", "http://a", "--engine-url", "http://b"]
+    settings = parse(["--port", "9000", *engines])
     assert (settings.port, settings.compile) == (9000, "off")
     assert settings.engine_url == ("http://a", "http://b")
 

@@ -112,11 +112,12 @@ def test_conversations_give_what_they_begin_with_and_what_is_left_out_is_counted
         {"role": "assistant", "content": "a"},
         {"role": "user", "content": "second"},
     ]
-    bad = write(tmp_path / "a.jsonl", *[{"prompt": talk, "chosen": "x", "rejected": "y"}] * 2)
+    pair = {"prompt": talk, "chosen": "x", "rejected": "y"}
+    bad = write(tmp_path / "a.jsonl", pair, pair, chat("either"))
     fine = write(
         tmp_path / "b.jsonl",
         chat("other"),
-        chat("first"),
+        chat("either"),
         chat("tested"),
         {"text": "nobody asks anything"},
     )
@@ -124,7 +125,7 @@ def test_conversations_give_what_they_begin_with_and_what_is_left_out_is_counted
     assert found == [Request("first", True), Request("other", False)]
     assert left_out == {
         requests.AGAIN: 1,
-        requests.BOTH: 1,
+        requests.BOTH: 2,
         requests.MEASURED: 1,
         requests.SILENT: 1,
     }

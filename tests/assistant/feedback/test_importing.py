@@ -70,6 +70,7 @@ BROKEN = {
     '{"prompt": "Q?", "completion": "A", "label": "yes"}': "true or false",
     '{"messages": [{"role": "user", "content": "Q?"}]}': "does not end with an answer",
     '{"messages": [{"role": "assistant", "content": "A"}]}': "does not end with a user's turn",
+    '{"prompt": "Q?"}': "a question without an answer",
     '{"text": "Once."}': "a plain text, which nobody judged",
     '{"messages": [{"role": "robot", "content": "Q?"}]}': "role is not one of",
     '{"messages": [{"role": "user"}]}': "has no text",

@@ -27,7 +27,7 @@ def with_program(work: Callable[[Product], dict[str, Any]]) -> Callable[[Path], 
         folder.mkdir(parents=True)
         with running(folder, ASSISTANT_COMPILE="auto") as product:
             product.wait_until_ready()
-            product.wait_until_compiled()
+            product.wait_until_compiled(900)  # minutes on a slow machine, at first
             return work(product)
 
     return run

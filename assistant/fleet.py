@@ -261,7 +261,7 @@ class Fleet:
             except EngineError as error:
                 self._prepare(str(error), failed=True)
                 return
-            await self._add(RemoteEngine(name, url))
+            await self._add(RemoteEngine(name, url, self._settings.engine_key))
             self._engines.sort(key=lambda engine: urls.index(engine.url))
 
         await asyncio.gather(*map(connect, urls))
@@ -270,7 +270,7 @@ class Fleet:
         """Ask a remote engine what it serves, for as long as it takes to answer."""
         while True:
             try:
-                return await served_by(url)
+                return await served_by(url, self._settings.engine_key)
             except EngineError as error:
                 if error.status != SILENT:
                     raise

@@ -25,12 +25,13 @@ class RemoteEngine(Engine):
 
     healthy = (200, 404)  # Ray Serve has no `/health`; a token proves more
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, key: str | None = None) -> None:
         super().__init__(_version(name, url), url)
+        self._key = key
 
     async def start(self) -> None:
         """Watch the server, keeping the status true."""
-        self._session = aiohttp.ClientSession()
+        self._session = aiohttp.ClientSession(headers=bearing(self._key))
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -62,7 +63,7 @@ class RemoteEngine(Engine):
     async def _works(self, heard: int) -> bool:
         """Whether it produces a token, or is late because it gives answers."""
         try:
-            name = await served_by(self.url)
+            name = await served_by(self.url, self._key)
             if name != self.version.name:
                 self.version = _version(name, self.url)
             return await self._token()
@@ -83,16 +84,24 @@ def session_of(body: dict[str, Any]) -> dict[str, str]:
     return {"X-Session-ID": drawn.hexdigest()[:32]}
 
 
-async def served_by(url: str) -> str:
+def bearing(key: str | None) -> dict[str, str]:
+    """The header that shows a key, if there is one."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+async def served_by(url: str, key: str | None = None) -> str:
     """The name of what a server serves. Raises EngineError, with status 503 where it is silent."""
     timeout = aiohttp.ClientTimeout(total=5)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=bearing(key)) as session,
             session.get(f"{url}/v1/models") as response,
         ):
             if response.status >= 500:  # a proxy before a server that still loads
                 raise EngineError(f"The engine at {url} is not ready yet.", 503)
+            if response.status in (401, 403):
+                had = "refuses its key" if key else "asks for a key"
+                raise EngineError(f"The engine at {url} {had}: set ASSISTANT_ENGINE_KEY.")
             return str((await response.json())["data"][0]["id"])
     except TimeoutError:
         raise Late(f"The engine at {url} does not answer in time.", 503) from None

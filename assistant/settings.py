@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +31,8 @@ class Settings:
     """Where judgements are stored (postgresql://…); without it, SQLite in the home folder."""
     engine_url: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Remote OpenAI-compatible engine to use instead of one on this machine; may be repeated."""
+    engine_key: Annotated[str | None, tyro.conf.Suppress] = field(default=None, repr=False)
+    """What remote engines ask for; only from the environment, where other users cannot read it."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model (faster answers, slower first start); auto: if a C++ compiler is found."""
     context: int | None = None
@@ -88,6 +90,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         candidate=value("CANDIDATE"),
         database_url=value("DATABASE_URL"),
         engine_url=tuple((value("ENGINE_URL") or "").replace(",", " ").split()),
+        engine_key=value("ENGINE_KEY"),
         compile=compiled,  # type: ignore[arg-type]
         context=int(context) if context else None,
         log=log,  # type: ignore[arg-type]

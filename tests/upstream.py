@@ -40,7 +40,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 class Upstream:
     """Counts what is running, and keeps what it was asked."""
 
-    def __init__(self, name: str = "tiny") -> None:
+    def __init__(self, name: str = "tiny", key: str = "") -> None:
         self.name = name
         self.running = 0
         self.refused = 0
@@ -50,11 +50,14 @@ class Upstream:
         self.sessions: list[str | None] = []  # of conversations, told with each chat
         self.late = 0.0  # seconds before a text is completed
         self.healthy = True
+        self.key = key  # without which nothing but its health is told
         self.script: str | None = None  # played instead of what the last message says
         self.words = WORDS
         self.calling = CALLING  # what a whole answer to "call" says
         self.pause = 1.0  # seconds between the words of "slow", and before a whole one
         self.app = FastAPI()
+        if key:
+            self.app.middleware("http")(self._check_key)
         self.app.get("/health")(self._health)
         self.app.get("/metrics")(self._metrics)
         self.app.get("/v1/models")(self._models)
@@ -66,6 +69,12 @@ class Upstream:
 
     async def _health(self) -> JSONResponse:
         return JSONResponse({}, 200 if self.healthy else 503)
+
+    async def _check_key(self, request: Request, answer: Any) -> Any:
+        shown = request.headers.get("authorization")
+        if shown != f"Bearer {self.key}" and request.url.path.startswith("/v1"):
+            return _error(401, "Unauthorized")
+        return await answer(request)
 
     async def _metrics(self) -> PlainTextResponse:
         return PlainTextResponse('vllm:generation_tokens_total{model_name="tiny"} 3.0\n')

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from assistant.engine import Status
-from assistant.remote_engine import RemoteEngine, session_of
+from assistant.errors import EngineError
+from assistant.remote_engine import RemoteEngine, served_by, session_of
 from tests.assistant.doors import ANNS_CALLS
 from tests.assistant.test_engine import until
 from tests.serving import served
@@ -78,6 +79,29 @@ def test_a_server_without_a_health_page_is_ready_by_its_token():
 
     with served(upstream.app) as url:
         asyncio.run(run(url))
+
+
+def test_an_engine_that_asks_for_a_key_is_shown_it():
+    async def run(url: str) -> tuple[str, str]:
+        engine = RemoteEngine(await served_by(url, "k-1"), url, "k-1")
+        await engine.start()
+        try:
+            await until(engine, "ready")
+            async with engine.post(CHAT, talk("Be kind.", "hi"), ANNS_CALLS) as response:
+                assert response.status == 200
+        finally:
+            await engine.stop()
+        said = []
+        for key in (None, "k-2"):
+            with pytest.raises(EngineError) as refused:
+                await served_by(url, key)
+            said.append(str(refused.value))
+        return said[0], said[1]
+
+    with served(Upstream(key="k-1").app) as url:
+        without, wrong = asyncio.run(run(url))
+    assert without == f"The engine at {url} asks for a key: set ASSISTANT_ENGINE_KEY."
+    assert wrong == f"The engine at {url} refuses its key: set ASSISTANT_ENGINE_KEY."
 
 
 def talk(*contents: str, salt: str = "anns") -> dict[str, Any]:

@@ -48,6 +48,18 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert settings.engine_url == ("http://a", "http://b")
 
 
+def test_the_key_of_engines_is_read_from_the_environment_and_shown_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("ASSISTANT_ENGINE_KEY", "k-1")
+    settings = parse([])
+    assert settings.engine_key == "k-1"
+    assert "k-1" not in repr(settings)
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    assert "k-1" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "variable",
     [("PORT", "http"), ("PORT", "-1"), ("CONTEXT", "long"), ("COMPILE", "maybe")],

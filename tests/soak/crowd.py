@@ -69,8 +69,11 @@ async def crowd(url: str, clients: int, path: str) -> tuple[Counter[str], float,
             await asyncio.sleep(0.2)
 
     began = time.monotonic()
-    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session:
-        looking = asyncio.create_task(look(session))
+    async with (
+        aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session,
+        aiohttp.ClientSession(url, timeout=timeout) as visitor,  # whose connections no crowd kept
+    ):
+        looking = asyncio.create_task(look(visitor))
         outcomes = await asyncio.gather(*(_one(session, number) for number in range(clients)))
         looking.cancel()
         (ended,) = await asyncio.gather(looking, return_exceptions=True)

@@ -249,7 +249,7 @@ def test_waiting_ends_in_an_honest_503(house: House, monkeypatch: pytest.MonkeyP
     turnstile = house.api.fleet.engine().turnstile
     monkeypatch.setattr(turnstile, "places", 1)
     monkeypatch.setattr(turnstile, "_waiting", 1)
-    monkeypatch.setattr(house.api.upstream, "pause", 0.4)
+    monkeypatch.setattr(house.api.upstream, "pause", 1.5)
     slow = {"messages": [{"role": "user", "content": "slow"}]}
     ann, bob = house.key(), house.key()
     codes: list[int] = []

@@ -108,7 +108,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         rewards = [entry[CHOSEN] for entry in self._kept[-STEPS:] if CHOSEN in entry]
         if len(rewards) == STEPS and mean(rewards) < self._band.floor:
             return FALLEN
-        times = self._last(ENDS) or 1.0
+        times = self._last(ENDS)
+        if times is None:
+            return None
         if times > self._band.stretch:
             return EARLY
         return LATE if times < 1 / self._band.stretch else None
@@ -127,7 +129,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         losses = {"loss_first": first["loss"], "loss_last": last["loss"]}
         noted = ("rewards/accuracies", "rewards/margins", MOVED)
         told = {name: last[name] for name in noted if name in last}
-        if times := self._last(ENDS):
+        if (times := self._last(ENDS)) is not None:
             told[ENDS] = times
         return {"steps": last["step"]} | losses | stopped | told
 

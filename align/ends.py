@@ -7,7 +7,7 @@ others wrote is often shorter, and then it moves less than the length does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class Ends:
 
     answers: Sequence[tuple[list[int], list[int]]]
     end: int
-    _before: float | None = field(default=None)
+    _before: float | None = None
 
     @classmethod
     def of(cls, pairs: Sequence[dict[str, Any]], end: int) -> "Ends | None":

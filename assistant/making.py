@@ -1,6 +1,7 @@
 """What `align` makes in a home, as the served program sees it: the files that it writes."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,12 @@ class Making:
 
 def makings(home: Path) -> list[Making]:
     """All that is being made outside of rounds, by name."""
-    folders = sorted((home / "making").glob("[!.]*"))
-    return [_making(home, folder) for folder in folders if folder.is_dir()]
+    found = []
+    for folder in sorted((home / "making").glob("[!.]*")):
+        with suppress(FileNotFoundError):  # finished while it was looked at
+            if folder.is_dir():
+                found.append(_making(home, folder))
+    return found
 
 
 def _making(home: Path, folder: Path) -> Making:
@@ -75,13 +80,16 @@ def step(folder: Path, name: str) -> Step:
 
 
 def curve_of(folder: Path, name: str) -> list[dict[str, Any]]:
-    """The numbers that a training step wrote so far, by training step."""
-    for place in (folder / name, folder / f".{name}"):
-        file = place / "model" / "made" / "curve.jsonl"
-        if file.is_file():
-            lines = file.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines if line.endswith("}")]
-    return []
+    """The numbers that a training wrote so far; of the latest one, where a step trains several."""
+    places = (folder / name, folder / f".{name}")
+    files = [file for place in places for file in place.glob("*/made/curve.jsonl")]
+    if not files:
+        return []
+    try:
+        lines = max(files, key=lambda file: file.stat().st_mtime).read_text(encoding="utf-8")
+    except FileNotFoundError:  # its step was finished meanwhile
+        return []
+    return [json.loads(line) for line in lines.splitlines() if line.endswith("}")]
 
 
 def read(file: Path) -> dict[str, Any] | None:

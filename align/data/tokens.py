@@ -13,7 +13,7 @@ ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
 def tokenized(
     tokenizer: Any, rows: Sequence[Row], longest: int
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Rows as token ids under TRL's column names; too long, empty and refused ones are left out and counted.
+    """Rows as token ids under TRL's column names; what is too long, empty or refused is counted.
 
     preference: prompt_ids, chosen_ids, rejected_ids, tie, weight, margin; unpaired: prompt_ids,
     completion_ids, label; messages: input_ids and labels (-100 where nothing is learnt: of what people judged all but the

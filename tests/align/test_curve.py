@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from align.curve import Band, Watch
+from align.curve import EARLY, LATE, Band, Watch
+from align.ends import ENDS
 from align.merging import TrainingFailed
 from align.picture import draw_curve
 from align.progress import Progress
@@ -31,6 +32,19 @@ def test_a_loss_that_is_noisy_grows_a_little_or_began_high_goes_on(
     tmp_path: Path, losses: list[float]
 ):
     assert watch(tmp_path, losses).summary()["steps"] == len(losses)
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"), [(0.0, LATE), (0.24, LATE), (0.26, None), (3.9, None), (4.1, EARLY)]
+)
+def test_ends_that_leave_the_band_stop_it(tmp_path: Path, ends: float, why: str | None):
+    made = Watch(Progress(tmp_path), tmp_path / "curve.jsonl", 0.0, Band(stretch=4.0))
+    control = SimpleNamespace(should_training_stop=False)
+    state = SimpleNamespace(global_step=1, max_steps=99)
+    made.on_log(None, state, control, {"loss": 1.0, ENDS: ends})
+    assert control.should_training_stop is (why is not None)
+    assert made.summary().get("stopped") == why
+    assert made.summary()[ENDS] == ends
 
 
 def test_a_line_that_was_cut_off_does_not_keep_it_from_going_on(tmp_path: Path):

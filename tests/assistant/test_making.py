@@ -1,6 +1,7 @@
 """What the page sees of commands that train: their folders, and the locks they hold."""
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,15 @@ def test_a_running_command_is_seen_with_its_progress_and_its_curve(tmp_path: Pat
     assert step.progress is not None
     assert step.progress["done"] == 3
     assert made.curves == {"sft": [{"step": 1, "loss": 0.7}]}
+
+
+def test_of_several_scorers_the_one_that_is_trained_is_shown(tmp_path: Path):
+    for age, member in enumerate(("member-1", "member-0")):
+        made = tmp_path / "making" / "reward-001" / ".reward" / member / "made"
+        made.mkdir(parents=True)
+        (made / "curve.jsonl").write_text(f'{{"step": {age}}}\n')
+        os.utime(made / "curve.jsonl", (100 - age, 100 - age))
+    assert makings(tmp_path)[0].curves == {"reward": [{"step": 0}]}
 
 
 def test_an_interrupted_command_is_told_from_a_running_one(tmp_path: Path):

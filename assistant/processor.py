@@ -2,9 +2,11 @@
 
 import platform
 from pathlib import Path
+from typing import Literal
 
 MULTIPLIES_BF16 = {"avx512bw", "bf16"}  # on x86, and on ARM; without them a product takes 100 times
 QUICKLY = ("amx_bf16", "avx512_bf16")
+IN_FLOAT32 = {"avx2", "fma"}
 
 
 def described() -> str:
@@ -26,6 +28,14 @@ def multiplies_bf16() -> bool:
     """
     listed = instructions().split()
     return not listed or not MULTIPLIES_BF16.isdisjoint(listed)
+
+
+def products() -> Literal["bfloat16", "float32"] | None:
+    """What our kernels of an engine multiply here, if anything (`inside_vllm/gemm.cpp`)."""
+    listed = instructions().split()
+    if "avx512_bf16" in listed:
+        return "bfloat16"
+    return "float32" if IN_FLOAT32.issubset(listed) and not multiplies_bf16() else None
 
 
 def _fact(*names: str) -> str:

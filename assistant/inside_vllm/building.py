@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 
 from assistant.kernels import Kernels
-from assistant.processor import instructions
+from assistant.processor import products
 
 HERE = Path(__file__).parent
-NEEDED = "avx512_bf16"
-KERNELS = Kernels(HERE / "gemm.cpp", headers=(HERE / "team.h", HERE.parent / "amx.h"))
+KERNELS = Kernels(HERE / "gemm.cpp", headers=(*sorted(HERE.glob("*.h")), HERE.parent / "amx.h"))
 
 
 def begin() -> None:
     """Compile in the background, for an engine that can use them."""
-    if os.environ.get("VLLM_TARGET_DEVICE") == "cpu" and NEEDED in instructions():
+    if os.environ.get("VLLM_TARGET_DEVICE") == "cpu" and products():
         KERNELS.begin()

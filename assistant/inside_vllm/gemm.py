@@ -2,7 +2,7 @@
 
 A step of a small model reads every weight for a handful of rows. vLLM 0.32's kernels (oneDNN's,
 and SGLang's) take longer than memory takes to give the weights; see docs/serving.md. Ours need
-a C++ compiler, and AMX or AVX-512 with bf16; elsewhere all stays as it is.
+a C++ compiler, and AMX, AVX-512 with bf16, or AVX2; elsewhere all stays as it is.
 """
 
 import functools
@@ -13,6 +13,7 @@ import torch
 
 from assistant.inside_vllm.building import KERNELS
 from assistant.kernels import CannotBuild
+from assistant.processor import products
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def install() -> None:
     ):
         logger.warning("vLLM multiplies in another way: it is left as it is")
     elif load():
-        in_bf16(utils)
+        in_floats(utils)
         in_int8(kernel)
         utils.products_are_ours = True
 
@@ -44,7 +45,7 @@ def install() -> None:
 @functools.cache
 def load() -> bool:
     """Make the kernels known to torch as `torch.ops.assistant`; whether they are, and are right."""
-    if not torch.cpu._is_avx512_bf16_supported():
+    if precision() is None:
         return False
     try:
         KERNELS.load(torch.ops.load_library)
@@ -57,16 +58,23 @@ def load() -> bool:
     return True
 
 
+@functools.cache
+def precision() -> torch.dtype | None:
+    """Of what our kernels take and give on this processor; None where it has none for them."""
+    name = products()
+    return getattr(torch, name) if name else None
+
+
 def try_out() -> None:
     """Multiply once. Raises RuntimeError where that fails, or is wrong.
 
     So little that it takes one thread: a process that had a team cannot fork its core (`start`).
     """
     ours = torch.ops.assistant
-    x, weight = torch.ones(2, 32, dtype=torch.bfloat16), torch.eye(32, dtype=torch.bfloat16)
+    x, weight = torch.ones(2, 32, dtype=precision()), torch.eye(32, dtype=torch.bfloat16)
     right = torch.equal(ours.linear(x, ours.pack(weight), None), x)
     if has_int8():
-        x, weight = torch.ones(2, 64, dtype=torch.bfloat16), torch.eye(64)[:32].to(torch.int8)
+        x, weight = torch.ones(2, 64, dtype=precision()), torch.eye(64)[:32].to(torch.int8)
         y = ours.linear_int8(x, ours.pack(weight), torch.ones(32), None)
         right &= torch.equal(y, x[:, :32])
     if not right:
@@ -74,27 +82,36 @@ def try_out() -> None:
 
 
 def has_int8() -> bool:
-    """Whether the compiled kernels multiply in 8 bits: AMX does."""
+    """Whether the compiled kernels multiply in 8 bits: with AMX or AVX2 they do."""
     name = "assistant::linear_int8"
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU"))
 
 
-def in_bf16(utils: Any) -> None:
+def in_floats(utils: Any) -> None:
     """Layers whose weights are not quantized."""
     dispatch = utils.dispatch_cpu_unquantized_gemm
 
     def dispatch_cpu_unquantized_gemm(layer: Any, remove_weight: bool) -> None:
         weight, bias = layer.weight, getattr(layer, "bias", None)
-        if weight.is_meta or weight.dtype != torch.bfloat16 or not fits(weight):
+        halves = None if weight.is_meta else in_bf16(weight.detach())
+        if halves is None or not fits(halves):
             dispatch(layer, remove_weight)
             return
-        layer.packed = packed = torch.ops.assistant.pack(weight.detach().contiguous())
+        layer.packed = packed = torch.ops.assistant.pack(halves.contiguous())
         own = None if bias is None else bias.detach().float()
         layer.cpu_linear = lambda x, _weight, bias: _linear(x, packed, _added(bias, own))
         if remove_weight:
             layer.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
 
     utils.dispatch_cpu_unquantized_gemm = dispatch_cpu_unquantized_gemm
+
+
+def in_bf16(weight: torch.Tensor) -> torch.Tensor | None:
+    """The same numbers, where they are what our kernels take and nothing of them is lost."""
+    halves = weight.bfloat16()
+    if weight.dtype != precision() or not torch.equal(halves.to(weight.dtype), weight):
+        return None
+    return halves
 
 
 def in_int8(kernel: Any) -> None:
@@ -127,8 +144,8 @@ def in_int8(kernel: Any) -> None:
 def rounded_as_ours(config: Any) -> bool:
     """Whether a scheme of 8 bits is that of our kernel: see `linear_int8`."""
     each_row = config.input_symmetric and not config.is_static_input_scheme
-    in_bf16 = torch.get_default_dtype() == torch.bfloat16  # vLLM sets it to that of activations
-    return bool(each_row and config.is_channelwise and in_bf16 and has_int8())
+    ours = torch.get_default_dtype() == precision()  # vLLM sets it to that of activations
+    return bool(each_row and config.is_channelwise and ours and has_int8())
 
 
 def fits(weight: torch.Tensor) -> bool:

@@ -62,19 +62,21 @@ def multiplies() -> dict[str, Any]:
     """What its layers compute, and how fast, with its own products and with ours."""
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    big = [torch.randn(3072, 576).bfloat16() for _ in range(30)]
-    odd, x = torch.randn(40, 24).bfloat16(), torch.randn(4, 576).bfloat16()
+    precision = gemm.precision()
+    big = [torch.randn(3072, 576).bfloat16().to(precision) for _ in range(30)]
+    odd, x = torch.randn(40, 24).to(precision), torch.randn(4, 576).to(precision)
     theirs = [dispatched(layer(weight)) for weight in big]
     gemm.install()
     gemm.install()  # vLLM may call it again
     ours = [dispatched(layer(weight)) for weight in big]
     biased = layer(big[0])
-    biased.bias = torch.nn.Parameter(torch.randn(3072).bfloat16(), requires_grad=False)
+    biased.bias = torch.nn.Parameter(torch.randn(3072).to(precision), requires_grad=False)
     with_bias = linear(dispatched(biased), x, biased.bias)
     times = [(seconds(theirs, x), seconds(ours, x)) for _ in range(30)]
     return {
         "same": same(linear(ours[0], x), linear(theirs[0], x)),
         "odd": same(linear(dispatched(layer(odd)), x[:, :24]), x[:, :24] @ odd.t()),
+        "finer": not hasattr(dispatched(layer(torch.randn(3072, 576))), "packed"),
         "bias": same(with_bias, linear(ours[0], x) + biased.bias),
         "bias later": torch.equal(linear(biased, x), linear(ours[0], x)),
         "no rows": list(linear(ours[0], x[:0]).shape),
@@ -93,7 +95,7 @@ def in_8_bits(x: torch.Tensor) -> dict[str, Any]:
     for name in SCALES[2:]:
         setattr(quantized, name, None)
     exact = x.float() @ (quantized.weight.float() * quantized.weight_scale).t()
-    torch.set_default_dtype(torch.bfloat16)  # as vLLM does while it loads a model
+    torch.set_default_dtype(x.dtype)  # as vLLM does while it loads a model
     config = kernels.Int8ScaledMMLinearLayerConfig(
         is_static_input_scheme=False, is_channelwise=True, input_symmetric=True
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from assistant.inside_vllm.building import HERE
-from tests.assistant.inside_vllm.test_gemm import BF16
+from tests.assistant.inside_vllm.test_gemm import OURS
 from tests.e2e.product import ROOT
 
 STRESS = Path(__file__).with_name("stressed_team.cpp")
@@ -22,7 +22,7 @@ import os, torch
 from assistant.inside_vllm import gemm
 
 assert gemm.load()
-x, weight = torch.randn(3, 64).bfloat16(), torch.randn(4096, 64).bfloat16()
+x, weight = torch.randn(3, 64).to(gemm.precision()), torch.randn(4096, 64).bfloat16()
 packed = torch.ops.assistant.pack(weight)
 right = torch.ops.assistant.linear(x, packed, None)
 child = os.fork()
@@ -61,7 +61,7 @@ def test_work_waits_less_for_others_than_libgomps(tmp_path: Path):
     assert team < libgomp, "libgomp waits no longer: drop ours"
 
 
-@BF16
+@OURS
 def test_a_forked_process_has_helpers_of_its_own():
     script = [sys.executable, "-c", FORKED]
     environment = os.environ | {"OMP_NUM_THREADS": "2"}

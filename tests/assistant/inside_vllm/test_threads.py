@@ -8,7 +8,7 @@ import pytest
 from assistant.inside_vllm import threads
 from assistant.version import Version
 from tests.assistant.inside_vllm.conftest import InVllm
-from tests.assistant.inside_vllm.test_gemm import BF16
+from tests.assistant.inside_vllm.test_gemm import OURS
 
 pytestmark = pytest.mark.long
 
@@ -19,14 +19,14 @@ def found(embedded_version: Version, in_vllm: InVllm) -> dict[str, Any]:
     return in_vllm("watched_vllm", "watched", str(embedded_version.path))
 
 
-@BF16
+@OURS
 def test_a_small_step_takes_one_thread_and_a_large_one_all(found):
     assert found["ours"]["read by"] == [2]
     assert found["ours"]["answered by"] == [1]
     assert found["vLLM's"]["answered by"] == [2]
 
 
-@BF16
+@OURS
 def test_attention_over_much_context_takes_all(found):
     assert found["long"]["answered by"] == [2]
 

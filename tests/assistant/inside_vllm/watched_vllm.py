@@ -7,7 +7,7 @@ import torch
 from vllm import LLM, SamplingParams
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
-from assistant.inside_vllm import threads
+from assistant.inside_vllm import gemm, threads
 
 TOKENS = 12
 PROMPTS = [{"prompt_token_ids": list(range(n, n + 100))} for n in (5, 205)]
@@ -32,7 +32,7 @@ def watched(folder: str) -> dict[str, Any]:
     """As we serve it, with contexts that count as long, and as vLLM would have it."""
     seen, found = watching(), {}
     llm = LLM(
-        folder, enforce_eager=True, dtype="bfloat16", max_model_len=256, max_num_seqs=8,
+        folder, enforce_eager=True, dtype=gemm.precision() or "auto", max_model_len=256, max_num_seqs=8,
         enable_prefix_caching=False,
     )  # fmt: skip
     small, long = threads.SMALL, threads.LONG

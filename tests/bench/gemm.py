@@ -8,10 +8,13 @@ there; kernels take turns. What vLLM chooses is taken before ours is installed.
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from assistant.machine import SPINCOUNT, SPINS
+
 os.environ.setdefault("VLLM_TARGET_DEVICE", "cpu")
+os.environ.setdefault(SPINCOUNT, SPINS)  # as in an engine
 
 import torch
 
@@ -32,7 +35,8 @@ TIMES = 15
 READ_MIB = 512
 PARAMETERS = ["weight", "weight_scale", "input_scale", "input_zero_point", "azp_adj"]
 
-Step = Callable[[dict[int, torch.Tensor]], None]
+Inputs = Mapping[tuple[int, torch.dtype], torch.Tensor]  # by width and type
+Step = Callable[[Inputs], None]
 
 
 def main() -> None:
@@ -64,7 +68,8 @@ def main() -> None:
 
 def timed(steps: dict[str, Step], rows: int) -> list[str]:
     """How long each way takes, in turn."""
-    inputs = {width: torch.randn(rows, width).bfloat16() for width in (HIDDEN, BETWEEN)}
+    kinds = (torch.bfloat16, torch.float32)
+    inputs = {(w, k): torch.randn(rows, w).to(k) for w in (HIDDEN, BETWEEN) for k in kinds}
     seen: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(TIMES):
         for name, step in steps.items():
@@ -77,16 +82,16 @@ def timed(steps: dict[str, Step], rows: int) -> list[str]:
 
 def in_floats(utils: Any, weights: list[torch.Tensor]) -> Step:
     """By what vLLM's layers choose now."""
-    layers = []
+    layers, kind = [], weights[0].dtype
     for weight in weights:
         layer: Any = torch.nn.Module()
         layer.weight, layer.bias = torch.nn.Parameter(weight, requires_grad=False), None
         utils.dispatch_cpu_unquantized_gemm(layer, True)
         layers.append(layer)
 
-    def step(inputs: dict[int, torch.Tensor]) -> None:
+    def step(inputs: Inputs) -> None:
         for layer, (_, width) in zip(layers, MATRICES, strict=True):
-            layer.cpu_linear(inputs[width].to(layer.weight.dtype), layer.weight, None)
+            layer.cpu_linear(inputs[width, kind], layer.weight, None)
 
     return step
 
@@ -101,7 +106,7 @@ def in_8_bits(weights: list[torch.Tensor]) -> Step:
     config = scaled_mm.Int8ScaledMMLinearLayerConfig(
         is_static_input_scheme=False, is_channelwise=True, input_symmetric=True
     )
-    layers = []
+    layers, kind = [], torch.get_default_dtype()
     for weight in weights:
         layer: Any = torch.nn.Module()
         layer.weight = torch.nn.Parameter(weight, requires_grad=False)
@@ -112,9 +117,9 @@ def in_8_bits(weights: list[torch.Tensor]) -> Step:
         kernel.process_weights_after_loading(layer)
         layers.append((kernel, layer))
 
-    def step(inputs: dict[int, torch.Tensor]) -> None:
+    def step(inputs: Inputs) -> None:
         for (kernel, layer), (_, width) in zip(layers, MATRICES, strict=True):
-            kernel.apply_weights(layer, inputs[width].to(torch.get_default_dtype()))
+            kernel.apply_weights(layer, inputs[width, kind])
 
     return step
 

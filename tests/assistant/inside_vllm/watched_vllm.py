@@ -32,8 +32,8 @@ def watched(folder: str) -> dict[str, Any]:
     """As we serve it, with contexts that count as long, and as vLLM would have it."""
     seen, found = watching(), {}
     llm = LLM(
-        folder, enforce_eager=True, dtype=gemm.precision() or "auto", max_model_len=256, max_num_seqs=8,
-        enable_prefix_caching=False,
+        folder, enforce_eager=True, dtype=gemm.precision() or "auto", max_model_len=256,
+        max_num_seqs=8, enable_prefix_caching=False,
     )  # fmt: skip
     small, long = threads.SMALL, threads.LONG
     for case, *limits in (("ours", small, long), ("long", small, 0), ("vLLM's", 0, long)):

@@ -71,7 +71,7 @@ bench-two: ## measure what two engines get done beside each other (see docs/serv
 
 bench-serve: ## measure the whole server beside stock vLLM (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests
-	$(VENV)/python -m tests.bench.serve
+	$(VENV)/python -m tests.bench.serve $(ARGS)
 
 bench-gateway: ## measure what the gateway costs beside its engine alone (see docs/serving.md)
 	@$(PYTHON) requirements/install.py --with-tests

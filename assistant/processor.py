@@ -33,9 +33,9 @@ def multiplies_bf16() -> bool:
 def products() -> Literal["bfloat16", "float32"] | None:
     """What our kernels of an engine multiply here, if anything (`inside_vllm/gemm.cpp`)."""
     listed = instructions().split()
-    if "avx512_bf16" in listed:
-        return "bfloat16"
-    return "float32" if IN_FLOAT32.issubset(listed) and not multiplies_bf16() else None
+    if multiplies_bf16():
+        return "bfloat16" if "avx512_bf16" in listed else None
+    return "float32" if IN_FLOAT32.issubset(listed) else None
 
 
 def _fact(*names: str) -> str:

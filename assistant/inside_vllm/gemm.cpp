@@ -60,7 +60,10 @@ Tensor pack(const Tensor& weights) {
   auto* to = static_cast<char*>(packed.data_ptr());
   shared(weights.size(0) / OUTPUTS, [&](int64_t first, int64_t last) {
     for (int64_t n = first * OUTPUTS; n < last * OUTPUTS; n += OUTPUTS)
-      pack_strip(from + n * bytes, bytes, size == 1, to + n * bytes);
+      if (size == 1)
+        pack_strip<1>(from + n * bytes, bytes, to + n * bytes);
+      else
+        pack_strip<2>(from + n * bytes, bytes, to + n * bytes);
   });
   return packed;
 }

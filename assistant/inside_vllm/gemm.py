@@ -2,7 +2,7 @@
 
 A step of a small model reads every weight for a handful of rows. vLLM 0.32's kernels (oneDNN's,
 and SGLang's) take longer than memory takes to give the weights; see docs/serving.md. Ours need
-a C++ compiler, and AMX, AVX-512 with bf16, or AVX2; elsewhere all stays as it is.
+a C++ compiler, and AMX, AVX-512 with bf16, or AVX2 alone; elsewhere all stays as it is.
 """
 
 import functools
@@ -93,8 +93,8 @@ def in_floats(utils: Any) -> None:
 
     def dispatch_cpu_unquantized_gemm(layer: Any, remove_weight: bool) -> None:
         weight, bias = layer.weight, getattr(layer, "bias", None)
-        halves = None if weight.is_meta else in_bf16(weight.detach())
-        if halves is None or not fits(halves):
+        halves = None if weight.is_meta or not fits(weight) else in_bf16(weight.detach())
+        if halves is None:
             dispatch(layer, remove_weight)
             return
         layer.packed = packed = torch.ops.assistant.pack(halves.contiguous())
@@ -108,10 +108,11 @@ def in_floats(utils: Any) -> None:
 
 def in_bf16(weight: torch.Tensor) -> torch.Tensor | None:
     """The same numbers, where they are what our kernels take and nothing of them is lost."""
-    halves = weight.bfloat16()
-    if weight.dtype != precision() or not torch.equal(halves.to(weight.dtype), weight):
+    if weight.dtype != precision():
         return None
-    return halves
+    halves = weight.bfloat16()
+    exact = weight.dtype == halves.dtype or torch.equal(halves.to(weight.dtype), weight)
+    return halves if exact else None
 
 
 def in_int8(kernel: Any) -> None:
@@ -149,11 +150,11 @@ def rounded_as_ours(config: Any) -> bool:
 
 
 def fits(weight: torch.Tensor) -> bool:
-    """Whether a matrix (outputs, inputs) consists of whole tiles."""
+    """Whether a matrix (outputs, inputs), packed in 8 bits or in bf16, consists of whole tiles."""
     if weight.dim() != 2 or weight.numel() == 0:
         return False
     outputs, inputs = weight.shape
-    return not (outputs % OUTPUTS or inputs * weight.element_size() % BYTES)
+    return not (outputs % OUTPUTS or inputs * min(weight.element_size(), 2) % BYTES)
 
 
 def _linear(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

@@ -21,8 +21,8 @@ constexpr int HALF = OUTPUTS / 2;
 constexpr int GROUPS = HALF * GROUP;  // bytes of a strip that are read at once
 
 // `bytes` of inputs of each of 16 outputs -> a strip
-void pack_strip(const char* from, int64_t bytes, bool int8, char* to) {
-  const int size = int8 ? 1 : 2;
+template <int size>
+void pack_strip(const char* from, int64_t bytes, char* to) {
   for (int64_t n = 0; n < OUTPUTS; n++)
     for (int64_t k = 0; k < bytes; k += size) {
       int64_t group = k / 2 * GROUPS + n % HALF * GROUP;
@@ -153,10 +153,11 @@ float quantize(const float* x, int64_t count, Rounded* out) {
     largest = _mm256_max_ps(largest, _mm256_andnot_ps(sign, numbers));
     broken = _mm256_or_ps(broken, _mm256_cmp_ps(numbers, numbers, _CMP_UNORD_Q));
   }
-  if (_mm256_movemask_ps(broken)) return NAN;  // and so is all that comes of this row
   alignas(32) float each[8];
   _mm256_store_ps(each, largest);
-  float scale = std::max(*std::max_element(each, each + 8), 1e-10f) / 127;
+  float most = *std::max_element(each, each + 8);
+  if (_mm256_movemask_ps(broken) || std::isinf(most)) return NAN;  // as all that comes of this row
+  float scale = std::max(most, 1e-10f) / 127;
   __m256 inverse = _mm256_set1_ps(1 / scale);
   for (int64_t k = 0; k < count; k += 16) {
     auto whole = [&](int64_t k) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), inverse)); };

@@ -10,7 +10,7 @@
 
 #include "product.h"
 
-#ifdef __AMX_INT8__
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
 #define IN_8_BITS
 #endif
 
@@ -19,7 +19,8 @@ namespace {
 using Rounded = int8_t;
 
 // `bytes` of inputs of each of 16 outputs -> a strip
-void pack_strip(const char* from, int64_t bytes, bool, char* to) {
+template <int>
+void pack_strip(const char* from, int64_t bytes, char* to) {
   for (int64_t n = 0; n < OUTPUTS; n++)
     for (int64_t k = 0; k < bytes; k += GROUP)
       std::memcpy(to + k / LINE * TILE + k % LINE / GROUP * LINE + n * GROUP, from + n * bytes + k,
@@ -112,8 +113,9 @@ float quantize(const Bf16* x, int64_t count, Rounded* out) {
     largest = _mm512_max_ps(largest, _mm512_abs_ps(number(k)));
     broken |= _mm512_cmp_ps_mask(number(k), number(k), _CMP_UNORD_Q);
   }
-  if (broken) return NAN;  // and so is all that comes of this row
-  float scale = std::max(_mm512_reduce_max_ps(largest), 1e-10f) / 127;
+  float most = _mm512_reduce_max_ps(largest);
+  if (broken || std::isinf(most)) return NAN;  // and so is all that comes of this row
+  float scale = std::max(most, 1e-10f) / 127;
   __m512 inverse = _mm512_set1_ps(1 / scale);
   for (int64_t k = 0; k < count; k += 16) {
     __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(number(k), inverse));

@@ -30,6 +30,7 @@ def test_16_bits_need_their_instructions(monkeypatch: pytest.MonkeyPatch, listed
         ("fpu avx2", None),
         ("fpu avx2 fma avx512f avx512bw", None),
         ("fpu avx2 fma avx512f avx512bw avx512_bf16", "bfloat16"),
+        ("fpu avx2 fma avx512f avx512_bf16", "float32"),
         ("fp asimd bf16", None),
         ("", None),
     ],

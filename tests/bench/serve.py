@@ -2,8 +2,8 @@
 
 `make bench-serve` runs it; nothing else should run beside it. Stock is `python -m
 vllm.entrypoints.openai.api_server` with its defaults (only the memory for context is set, as it
-would take the whole machine) and the flags given (`ARGS="--dtype float32"`); ours is `app.py` with a
-key, its log and its store, in bf16 and in 8 bits. Streaming chat of 64 tokens an answer, the end
+would take the whole machine) and the flags given (`ARGS="--dtype float32"`); ours is `app.py` with
+a key, its log and its store, in bf16 and in 8 bits. Streaming chat of 64 tokens an answer, the end
 token banned, one token an event; servers take turns, each load three times. All stay up while one
 is measured.
 """

@@ -64,7 +64,7 @@ def multiplies() -> dict[str, Any]:
     torch.manual_seed(1)
     precision = gemm.precision()
     big = [torch.randn(3072, 576).bfloat16().to(precision) for _ in range(30)]
-    odd, x = torch.randn(40, 24).to(precision), torch.randn(4, 576).to(precision)
+    odd, x = torch.randn(40, 24).bfloat16().to(precision), torch.randn(4, 576).to(precision)
     theirs = [dispatched(layer(weight)) for weight in big]
     gemm.install()
     gemm.install()  # vLLM may call it again
@@ -76,6 +76,7 @@ def multiplies() -> dict[str, Any]:
     return {
         "same": same(linear(ours[0], x), linear(theirs[0], x)),
         "odd": same(linear(dispatched(layer(odd)), x[:, :24]), x[:, :24] @ odd.t()),
+        "odd ours": hasattr(dispatched(layer(odd)), "packed"),
         "finer": not hasattr(dispatched(layer(torch.randn(3072, 576))), "packed"),
         "bias": same(with_bias, linear(ours[0], x) + biased.bias),
         "bias later": torch.equal(linear(biased, x), linear(ours[0], x)),

@@ -33,7 +33,7 @@ torch.manual_seed(1)
 precision = getattr(torch, sys.argv[1])
 torch.ops.load_library(KERNELS.built(*sys.argv[2:]))
 ours, worst, alone = torch.ops.assistant, 0.0, True
-for outputs, inputs in ((16, 32), (48, 64), (96, 576), (80, 1536)):
+for outputs, inputs in ((16, 32), (48, 64), (96, 576), (80, 1536), (1040, 64)):
     weight, bias = torch.randn(outputs, inputs).bfloat16(), torch.randn(outputs)
     packed = ours.pack(weight)
     for rows in (0, 1, 2, 3, 4, 5, 7, 15, 16, 17, 32, 33, 100):
@@ -58,22 +58,22 @@ torch.manual_seed(1)
 precision = getattr(torch, sys.argv[1])
 torch.ops.load_library(KERNELS.built(*sys.argv[2:]))
 ours, worst = torch.ops.assistant, 0.0
-for outputs, inputs in ((16, 64), (96, 576), (80, 1536)):
+for outputs, inputs in ((16, 64), (1040, 64), (96, 576), (80, 1536)):
     weight = torch.randint(-127, 128, (outputs, inputs), dtype=torch.int8)
     scales, bias, packed = torch.rand(outputs) / 100, torch.randn(outputs), ours.pack(weight)
-    for rows in (0, 1, 3, 16, 17, 65, 130):
+    for rows in (0, 1, 2, 3, 7, 8, 9, 16, 17, 65, 130):
         x = (torch.randn(rows, inputs) * torch.rand(rows, 1) * 9).to(precision)
         one = x.float().abs().amax(1, keepdim=True) / 127
-        exact = (x.float() / one).round().double() @ weight.double().t() * one * scales + bias
+        exact = (x.float() * (1 / one)).round().double() @ weight.double().t() * one * scales + bias
         y = ours.linear_int8(x, packed, scales, bias)
         assert y.shape == exact.shape
         if rows:
             worst = max(worst, float(((y - exact).abs() / exact.abs().max()).max()))
 nothing = torch.zeros(2, 1536, dtype=precision)
 zero = ours.linear_int8(nothing, packed, scales, None)
-x[0, 3] = float("nan")
+x[0, 3], x[2, 3] = float("nan"), float("inf")
 broken = ours.linear_int8(x, packed, scales, None).isnan().all(1).tolist()
-assert broken == [True] + [False] * (len(x) - 1)
+assert broken == [True, False, True] + [False] * (len(x) - 3)
 print(json.dumps([worst, float(zero.abs().max())]))
 """
 
@@ -125,7 +125,7 @@ def test_vllm_uses_them_where_they_fit_and_is_faster_for_it(in_vllm: InVllm):
     assert (found["ours"], found["same"], found["odd"]) == (True, True, True)
     assert (found["bias"], found["bias later"]) == (True, True)
     assert (found["shape"], found["no rows"]) == ([2, 2, 3072], [0, 3072])
-    assert found["finer"]
+    assert (found["odd ours"], found["finer"]) == (False, True)
     assert found["int8"] < 0.02
     amx, floats = torch.cpu._is_amx_tile_supported(), gemm.precision() == torch.float32
     assert found["int8 ours"] == (amx or floats)
@@ -145,6 +145,16 @@ def test_vllm_uses_them_where_they_fit_and_is_faster_for_it(in_vllm: InVllm):
 )
 def test_what_fits(shape: tuple[int, ...], kind: torch.dtype, fit: bool):
     assert gemm.fits(torch.empty(shape, dtype=kind)) == fit
+
+
+@OURS
+def test_kernels_that_take_other_numbers_are_not_used(monkeypatch: pytest.MonkeyPatch):
+    """As where a compiler and Linux disagree about the processor."""
+    other = {torch.bfloat16: torch.float32, torch.float32: torch.bfloat16}[gemm.precision()]
+    assert gemm.load()
+    monkeypatch.setattr(gemm, "precision", lambda: other)
+    with pytest.raises(RuntimeError, match="inputs are bf16, or float32"):
+        gemm.try_out()
 
 
 @pytest.mark.parametrize("compiler", ["false", "/nowhere/g++"])

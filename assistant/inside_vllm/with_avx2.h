@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "product.h"
 
@@ -35,82 +36,67 @@ void put(const Product& p, __m256 sums, int64_t m, int64_t n, int half) {
   _mm256_storeu_ps(p.place(m, n) + half, sums);
 }
 
+// What a group of weights is in registers, and how it is multiplied.
+struct InFloats {
+  using Wide = __m256;
+  using Sums = __m256;
+
+  static Wide lower(__m256i both) { return _mm256_castsi256_ps(_mm256_slli_epi32(both, 16)); }
+  static Wide higher(__m256i both) {
+    return _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(0xffff0000)));
+  }
+  static Sums add(Sums sums, Wide weights, __m256 input) {
+    return _mm256_fmadd_ps(weights, input, sums);
+  }
+  static __m256 worth(const Product&, Sums sums, int64_t, int64_t, int) { return sums; }
+};
+
+struct In8Bits {
+  using Wide = __m256i;
+  using Sums = __m256i;
+
+  static Wide lower(__m256i both) { return _mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8); }
+  static Wide higher(__m256i both) { return _mm256_srai_epi16(both, 8); }
+  static Sums add(Sums sums, Wide weights, __m256 inputs) {
+    __m256i products = _mm256_madd_epi16(weights, _mm256_castps_si256(inputs));
+    // GCC 12, left to itself, writes sums to another register and copies them back.
+    asm("vpaddd %1, %0, %0" : "+x"(sums) : "x"(products));
+    return sums;
+  }
+  static __m256 worth(const Product& p, Sums sums, int64_t m, int64_t n, int half) {
+    __m256 scales = _mm256_loadu_ps(p.output_scales + n * OUTPUTS + half);
+    scales = _mm256_mul_ps(scales, _mm256_set1_ps(p.row_scales[m]));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scales);
+  }
+};
+
 // R rows from m on with S strips from n on: sums of their lower and of their higher outputs.
-template <int R, int S>
-void in_floats(const Product& p, int64_t m, int64_t n) {
+template <bool INT8, int R, int S>
+void block(const Product& p, int64_t m, int64_t n) {
+  using Kind = std::conditional_t<INT8, In8Bits, InFloats>;
   const int64_t steps = p.tiles * (LINE / 2), x_stride = p.x_stride, strip = p.tiles * TILE;
   const char *inputs = p.row(m), *weights = p.strip(n);
-  const __m256i upper = _mm256_set1_epi32(0xffff0000);
-  __m256 low[R][S] = {}, high[R][S] = {};
-  for (int64_t k = 0; k < steps; k++, inputs += sizeof(float), weights += GROUPS)
+  typename Kind::Sums low[R][S] = {}, high[R][S] = {};
+  for (int64_t k = 0; k < steps; k++, inputs += GROUP, weights += GROUPS)
 #pragma GCC unroll 8
     for (int s = 0; s < S; s++) {
       _mm_prefetch(weights + s * strip + AHEAD * TILE, _MM_HINT_T0);
       __m256i both = _mm256_load_si256((const __m256i*)(weights + s * strip));
-      __m256 lower = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
-      __m256 higher = _mm256_castsi256_ps(_mm256_and_si256(both, upper));
+      auto lower = Kind::lower(both), higher = Kind::higher(both);
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) {
         __m256 input = _mm256_broadcast_ss((const float*)(inputs + r * x_stride));
-        low[r][s] = _mm256_fmadd_ps(lower, input, low[r][s]);
-        high[r][s] = _mm256_fmadd_ps(higher, input, high[r][s]);
+        low[r][s] = Kind::add(low[r][s], lower, input);
+        high[r][s] = Kind::add(high[r][s], higher, input);
       }
     }
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
     for (int s = 0; s < S; s++) {
-      put(p, low[r][s], m + r, n + s, 0);
-      put(p, high[r][s], m + r, n + s, HALF);
+      put(p, Kind::worth(p, low[r][s], m + r, n + s, 0), m + r, n + s, 0);
+      put(p, Kind::worth(p, high[r][s], m + r, n + s, HALF), m + r, n + s, HALF);
     }
-}
-
-// GCC 12, left to itself, writes sums to another register and copies them back.
-inline __m256i add_products(__m256i sums, __m256i weights, __m256i inputs) {
-  __m256i products = _mm256_madd_epi16(weights, inputs);
-  asm("vpaddd %1, %0, %0" : "+x"(sums) : "x"(products));
-  return sums;
-}
-
-template <int R, int S>
-void in_8_bits(const Product& p, int64_t m, int64_t n) {
-  const int64_t steps = p.tiles * (LINE / 2), x_stride = p.x_stride, strip = p.tiles * TILE;
-  const char *inputs = p.row(m), *weights = p.strip(n);
-  __m256i low[R][S] = {}, high[R][S] = {};
-  for (int64_t k = 0; k < steps; k++, inputs += sizeof(float), weights += GROUPS)
-#pragma GCC unroll 8
-    for (int s = 0; s < S; s++) {
-      _mm_prefetch(weights + s * strip + AHEAD * TILE, _MM_HINT_T0);
-      __m256i both = _mm256_load_si256((const __m256i*)(weights + s * strip));
-      __m256i lower = _mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8);
-      __m256i higher = _mm256_srai_epi16(both, 8);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; r++) {
-        __m256i pair = _mm256_castps_si256(_mm256_broadcast_ss((const float*)(inputs + r * x_stride)));
-        low[r][s] = add_products(low[r][s], lower, pair);
-        high[r][s] = add_products(high[r][s], higher, pair);
-      }
-    }
-  auto worth = [&](__m256i sums, int r, int s, int half) {  // in floats, scaled
-    __m256 scales = _mm256_loadu_ps(p.output_scales + (n + s) * OUTPUTS + half);
-    scales = _mm256_mul_ps(scales, _mm256_set1_ps(p.row_scales[m + r]));
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scales);
-  };
-#pragma GCC unroll 8
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-    for (int s = 0; s < S; s++) {
-      put(p, worth(low[r][s], r, s, 0), m + r, n + s, 0);
-      put(p, worth(high[r][s], r, s, HALF), m + r, n + s, HALF);
-    }
-}
-
-template <bool INT8, int R, int S>
-void block(const Product& p, int64_t m, int64_t n) {
-  if constexpr (INT8)
-    in_8_bits<R, S>(p, m, n);
-  else
-    in_floats<R, S>(p, m, n);
 }
 
 // As many strips at a time as there are registers for sums.

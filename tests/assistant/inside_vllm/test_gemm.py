@@ -14,8 +14,6 @@ from assistant.inside_vllm import gemm
 from tests.assistant.inside_vllm.conftest import InVllm
 from tests.e2e.product import ROOT
 
-pytestmark = pytest.mark.long
-
 WITHOUT_AMX = ("-mno-amx-tile", "-mno-amx-bf16", "-mno-amx-int8")
 WITH_AVX2 = (*WITHOUT_AMX, "-mno-avx512f")
 BF16 = pytest.mark.skipif(
@@ -93,7 +91,7 @@ def told(script: str, *arguments: str) -> Any:
     ("precision", "flags"),
     [
         pytest.param("bfloat16", (), marks=BF16, id="as here"),
-        pytest.param("bfloat16", WITHOUT_AMX, marks=BF16, id="without AMX"),
+        pytest.param("bfloat16", WITHOUT_AMX, marks=(BF16, pytest.mark.long), id="without AMX"),
         pytest.param("float32", WITH_AVX2, marks=AVX2, id="AVX2"),
     ],
 )
@@ -119,6 +117,7 @@ def test_products_in_8_bits_are_right(precision: str, flags: tuple[str, ...]):
 
 
 @OURS
+@pytest.mark.long
 def test_vllm_uses_them_where_they_fit_and_is_faster_for_it(in_vllm: InVllm):
     """Where its own are as fast, ours can go."""
     found = in_vllm("patched_vllm", "multiplies")

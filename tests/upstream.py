@@ -38,7 +38,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 
 
 class Upstream:
-    """Counts what is running, and keeps what it was asked."""
+    """Counts what is running, and keeps what clients asked."""
 
     def __init__(self, name: str = "tiny", key: str = "") -> None:
         self.name = name
@@ -100,9 +100,10 @@ class Upstream:
     async def _completions(self, request: Request) -> JSONResponse:
         body = await request.json()
         await asyncio.sleep(self.late)
-        self.salts.append(body.pop("cache_salt", None))
-        self.traces.append(request.headers.get("traceparent"))
-        self.asked.append(body)
+        if "cache_salt" in body:  # by a client, not by the watch over engines
+            self.salts.append(body.pop("cache_salt"))
+            self.traces.append(request.headers.get("traceparent"))
+            self.asked.append(body)
         choice = {"index": 0, "text": " two", "finish_reason": "length", "prompt_logprobs": None}
         return JSONResponse(
             {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": body["model"]}

@@ -237,7 +237,8 @@ def test_so_many_at_once(house: House, monkeypatch: pytest.MonkeyPatch):
 def test_prompt_caches_are_kept_apart(house: House):
     ann, bob = house.key(), house.key()
     for key in (ann, bob, ann):
-        house.ask(key)
+        answered = house.ask(key)
+        assert answered.status_code == 200, answered.text
     one, two, again = house.api.upstream.salts[-3:]
     assert one == again
     assert one != two

@@ -50,7 +50,7 @@ def main() -> None:
         steps = Kept(STEPS / name, FOUND / name, version.content_hash, machine, ends)
         found = study.Study(version, home, steps).run()
         found["machine"] = "; ".join(steps.machines) or machine
-        if found.get("stock", True) is None:
+        if found.get("stock", True) is None or found.get("scorers") == []:
             print(f"{name}: nothing was found in that time")
             continue
         (FOUND / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

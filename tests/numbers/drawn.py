@@ -8,11 +8,11 @@ from typing import Any
 
 from align.quality import runs_in_circles
 from align.sampling import Sampled, sample
-from align.steps import Steps
 from assistant.feedback.rows import Row
 from assistant.version import Version
 from tests.loop.people import Person
 from tests.loop.questions import frozen
+from tests.numbers.kept import Kept
 
 SAMPLING = {"max_tokens": 512, "temperature": 0.8}
 OTHER = {"chosen": "rejected", "rejected": "chosen"}
@@ -30,14 +30,14 @@ class Pair:
         return judge.choice(*(answer.text for answer in self.answers))
 
 
-def draw(version: Version, home: Path, steps: Steps, name: str, asked: list[str]) -> list[Pair]:
-    """A version answers each question twice; kept as a step of that name."""
+def draw(version: Version, home: Path, steps: Kept, name: str, asked: list[str]) -> list[Pair]:
+    """A version answers each question twice; all machines learn from the same answers."""
 
     def work(scratch: Path) -> dict[str, Any]:
         answers = sample(version, asked * 2, SAMPLING, home, scratch)
         return {"answers": [asdict(answer) for answer in answers]}
 
-    told = steps.do(name, work, questions=frozen(asked))["answers"]
+    told = steps.keep(name, work, questions=frozen(asked))["answers"]
     answers = [Sampled(**answer) for answer in told]
     both = zip(answers[: len(asked)], answers[len(asked) :], strict=True)
     return [Pair(question, two) for question, two in zip(asked, both, strict=True)]

@@ -23,7 +23,13 @@ class Kept(Steps):
         """Of all that was asked for so far."""
 
     def measure(self, name: str, work: Work, **inputs: Any) -> dict[str, Any] | None:
-        """As `do`, for a step of which nothing but its result is needed; None if there is no time.
+        """As `keep`, but None if it is not there and no time is left."""
+        there = (self._shelf / f"{name}.json").is_file()
+        late = not there and time.monotonic() > self._ends
+        return None if late else self.keep(name, work, **inputs)
+
+    def keep(self, name: str, work: Work, **inputs: Any) -> dict[str, Any]:
+        """As `do`, for a step of which nothing but its result is needed.
 
         Raises Invalid where that was measured with other inputs.
         """
@@ -34,8 +40,6 @@ class Kept(Steps):
                 raise Invalid(f"{file} was measured with other inputs; remove it to begin anew.")
             self._note(kept["machine"])
             return dict(kept["result"])
-        if time.monotonic() > self._ends:
-            return None
         result = self.do(name, work, **inputs)
         self._shelf.mkdir(parents=True, exist_ok=True)
         kept = {"machine": self._machine, "inputs": plain(inputs), "result": result}

@@ -7,6 +7,7 @@ pairs whose sides differ by at most a tenth in length.
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from align.data.tokens import tokenized
 from align.recipes import Reward
 from align.rendering import tokenizer_of
 from align.scoring import Scorer
-from align.stages import train
+from align.stages import drop_weights, train
 from assistant.feedback.rows import Row
 from assistant.version import Version
 from tests.e2e.product import ROOT
@@ -38,6 +39,7 @@ UNSEEN = (
     "oasst_en100.dev.jsonl",
     "oasst1_zh.dev.jsonl",
 )
+SEEDS = (0, 1, 2)
 LONGEST = 1024
 NEAR = 0.1
 SIDES = ("chosen_ids", "rejected_ids")
@@ -50,16 +52,17 @@ class Study:
         self._version, self._steps = version, steps
 
     def run(self) -> dict[str, Any]:
-        """Train the scorers, then rank the pairs of each set."""
-        made = self._steps.do("train", self._train)
-        scorers = self._steps.folder / "train" / "model"
-        found: dict[str, Any] = {"learnt": LEARNT, "rows": made["rows"], "sets": []}
-        for name in UNSEEN:
-            step = name.partition(".")[0]
-            found["sets"].append(self._steps.do(step, lambda _, n=name: self._ranked(scorers, n)))
+        """Train scorers, each by its seed, then let it rank the pairs of each set."""
+        found: dict[str, Any] = {"learnt": LEARNT, "scorers": []}
+        for seed in SEEDS:
+            told = self._steps.measure(
+                f"seed-{seed}", lambda scratch, s=seed: self._scorer(s, scratch), learnt=LEARNT
+            )
+            if told:
+                found["scorers"].append({"seed": seed, **told})
         return found
 
-    def _train(self, scratch: Path) -> dict[str, Any]:
+    def _scorer(self, seed: int, scratch: Path) -> dict[str, Any]:
         rows = [
             row
             for name, number in LEARNT.items()
@@ -67,9 +70,14 @@ class Study:
                 gather("comparison", str(DATA / name), "").rows, number
             )
         ]
-        recipe = Reward(epochs=1, longest=LONGEST, held_out=0.0)
-        story = train("reward", recipe, 0, self._version.path, rows, scratch)
-        return {"rows": story["rows"], "not_learnt": dict(story["not_learnt"])}
+        recipe = Reward(epochs=1, longest=LONGEST, held_out=0.0, members=1)
+        began = time.monotonic()
+        story = train("reward", recipe, seed, self._version.path, rows, scratch)
+        minutes = (time.monotonic() - began) / 60
+        sets = [self._ranked(scratch / "model", name) for name in UNSEEN]
+        drop_weights(scratch / "model")
+        told = {"rows": story["rows"], "not_learnt": dict(story["not_learnt"]), "minutes": minutes}
+        return {**told, "sets": sets}
 
     def _ranked(self, scorers: Path, name: str) -> dict[str, Any]:
         rows = gather("comparison", str(DATA / name), "").rows
@@ -119,19 +127,24 @@ def by_prompt(values: Sequence[float], prompts: Sequence[str]) -> list[float]:
 def table(found: dict[str, Any]) -> str:
     """The numbers as Markdown."""
     lines = [
-        "| set | pairs (prompts) | ranked right (95 %) | always longer | always shorter "
+        "| set | pairs (prompts) | seed | ranked right (95 %) | always longer | always shorter "
         "| of like length (pairs) |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
-    for one in found["sets"]:
-        accuracy, low, high = one["accuracy"]
-        alike = "–"
-        if "alike" in one:
-            right, least, most = one["accuracy_alike"]
-            alike = f"{right:.0%} ({least:.0%} to {most:.0%}; {one['alike']})"
-        lines.append(
-            f"| {one['set']} | {one['pairs']} ({one['prompts']}) "
-            f"| {accuracy:.0%} ({low:.0%} to {high:.0%}) | {one['always_longer']:.0%} "
-            f"| {1 - one['always_longer']:.0%} | {alike} |"
-        )
+    for place in range(len(UNSEEN)):
+        for scorer in found["scorers"]:
+            lines.append(_line(scorer["seed"], scorer["sets"][place]))
     return "\n".join(lines)
+
+
+def _line(seed: int, one: dict[str, Any]) -> str:
+    accuracy, low, high = one["accuracy"]
+    alike = "–"
+    if "alike" in one:
+        right, least, most = one["accuracy_alike"]
+        alike = f"{right:.0%} ({least:.0%} to {most:.0%}; {one['alike']})"
+    return (
+        f"| {one['set']} | {one['pairs']} ({one['prompts']}) | {seed} "
+        f"| {accuracy:.0%} ({low:.0%} to {high:.0%}) | {one['always_longer']:.0%} "
+        f"| {1 - one['always_longer']:.0%} | {alike} |"
+    )

@@ -18,13 +18,14 @@ from align.quick.head import IGNORED
 ENDS = "ends_times"
 EVERY = 10  # steps between two looks
 PAIRS = 6  # both of whose answers are looked at
+SIDES = ("chosen_ids", "rejected_ids")
 
 
 @dataclass
 class Ends:
-    """Answers (prompt ids, answer ids), and the token after which there is no other one."""
+    """A few pairs (prompt ids, both answers' ids), and the token after which there is no other."""
 
-    answers: Sequence[tuple[list[int], list[int]]]
+    pairs: Sequence[tuple[list[int], list[list[int]]]]
     end: int
     _before: float | None = None
 
@@ -33,9 +34,9 @@ class Ends:
         """From token rows (prompt_ids, chosen_ids, rejected_ids); None where no answer ends."""
         number = min(PAIRS, len(pairs))
         few = [pairs[place * len(pairs) // number] for place in range(number)]
-        sides = ("chosen_ids", "rejected_ids")
-        answers = [(pair["prompt_ids"], pair[side]) for pair in few for side in sides]
-        return cls(answers, end) if any(end in answer for _, answer in answers) else None
+        looked_at = [(pair["prompt_ids"], [pair[side] for side in SIDES]) for pair in few]
+        ended = any(end in answer for _, answers in looked_at for answer in answers)
+        return cls(looked_at, end) if ended else None
 
     def times(self, model: Any, bare: Any) -> float:
         """How many times as readily as those of the base, PEFT's `bare` model without its adapter.
@@ -55,19 +56,27 @@ class Ends:
             device = next(model.parameters()).device
             narrow = torch.autocast(device.type, torch.bfloat16, computes_in_bf16())
             with torch.no_grad(), narrow:
-                return sum(self._ends(model, device, *answer) for answer in self.answers)
+                return sum(self._ends(model, device, *pair) for pair in self.pairs)
         finally:
             model.train(training)
 
     def _ends(
-        self, model: Any, device: torch.device, prompt: list[int], answer: list[int]
+        self, model: Any, device: torch.device, prompt: list[int], answers: list[list[int]]
     ) -> float:
-        said = answer[: answer.index(self.end) + 1] if self.end in answer else answer
-        ids = torch.tensor([prompt + said], device=device)
-        labels = torch.full_like(ids, self.end)  # asks for the end's chance at every place
+        """Both answers at once, so that their prompt can be read once."""
+        texts = [prompt + self._until_end(answer) for answer in answers]
+        ids = torch.full((len(texts), max(map(len, texts))), self.end)
+        mask = torch.zeros_like(ids)
+        for place, text in enumerate(texts):
+            ids[place, : len(text)] = torch.tensor(text)
+            mask[place, : len(text)] = 1
+        labels = torch.where(mask == 1, self.end, IGNORED)  # the end's chance at every place
         labels[:, : len(prompt)] = IGNORED
+        ids, mask, labels = (tensor.to(device) for tensor in (ids, mask, labels))
         out = model(
-            input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True,
-            use_cache=False,
-        )  # fmt: skip
+            input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, use_cache=False
+        )
         return float(out.log_probs[labels[:, 1:] != IGNORED].exp().sum())
+
+    def _until_end(self, answer: list[int]) -> list[int]:
+        return answer[: answer.index(self.end) + 1] if self.end in answer else answer

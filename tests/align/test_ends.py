@@ -61,7 +61,7 @@ def test_chances_to_end_are_compared_with_those_of_the_base(chance: float, times
     model = Ending(chance, before=0.1)
     watched = Ends.of([pair([7, 8, END, 9], [7, 7])] * 20, END)
     assert watched is not None
-    assert len(watched.answers) == 2 * PAIRS
+    assert len(watched.pairs) == PAIRS
     assert watched.times(model, model) == pytest.approx(times)
     assert model.training
     later = Ending(0.2, before=9.0)

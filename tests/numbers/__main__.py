@@ -19,7 +19,7 @@ from assistant.version import Version
 from tests.bench.hardware import hardware
 from tests.e2e.product import ROOT
 from tests.ending import leave_nothing_running
-from tests.numbers import preferences, replay, rewards, safety, sft, verified
+from tests.numbers import pleasing, preferences, replay, rewards, safety, sft, verified
 from tests.numbers.kept import Kept
 
 STEPS = ROOT / "numbers-results"
@@ -29,6 +29,7 @@ STUDIES = {
     "sft": sft,
     "rewards": rewards,
     "verified": verified,
+    "pleasing": pleasing,
     "safety": safety,
     "preferences": preferences,
     "replay": replay,
@@ -50,7 +51,7 @@ def main() -> None:
         steps = Kept(STEPS / name, FOUND / name, version.content_hash, machine, ends)
         found = study.Study(version, home, steps).run()
         found["machine"] = "; ".join(steps.machines) or machine
-        if found.get("stock", True) is None or found.get("scorers") == []:
+        if not found.get("stock", found.get("scorers", found.get("trainings", True))):
             print(f"{name}: nothing was found in that time")
             continue
         (FOUND / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -50,6 +50,7 @@ class Part:
 
 
 DECIDED, CORRECTED = Part(DPO(), pairs), Part(SFT(), pairs)
+LONGER = (Part(DPO(epochs=6), pairs), Part(KTO(epochs=4), verdicts))
 AVERAGED = "DPO, then KTO, averaged"  # two trainings, as a round does with few rows
 WAYS: dict[str, tuple[Part, ...]] = {
     "DPO": (DECIDED,),
@@ -60,6 +61,7 @@ WAYS: dict[str, tuple[Part, ...]] = {
     "SFT": (CORRECTED,),
     "SFT, then DPO": (CORRECTED, DECIDED),
     "DPO, then KTO": (DECIDED, Part(KTO(), verdicts)),
+    "DPO, then KTO, twice as long": LONGER,
 }
 UNDER_NOISE = ("DPO", AVERAGED, "DPO, robust", "DPO, with ties", "KTO")
 

@@ -2,7 +2,8 @@
 
 The embedded model answers each question of the loop twice; somebody who likes lists says which
 answer is better. A share of what was said is turned around by the seed, each way learns from it,
-and answers questions of other families than those it learnt from.
+and answers questions of other families than those it learnt from. Some learn from the first
+hundred judgements alone, or from nine hundred, each question having been answered six times.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from tests.numbers.drawn import SAMPLING, Pair, draw, flipped, imitated, pairs, 
 from tests.numbers.kept import Kept
 
 RULE = "list"
+ALL, FEW, MANY = 300, 100, 900  # judgements
 FLIPPED = (0.0, 0.25, 0.1)
 SEEDS = (0, 1)
 
@@ -63,7 +65,42 @@ WAYS: dict[str, tuple[Part, ...]] = {
     "DPO, then KTO": (DECIDED, Part(KTO(), verdicts)),
     "DPO, then KTO, twice as long": LONGER,
 }
+BRIEF = {"DPO, once over": (Part(DPO(epochs=1), pairs),)}
 UNDER_NOISE = ("DPO", AVERAGED, "DPO, robust", "DPO, with ties", "KTO")
+OF_FEW, OF_MANY = ("DPO", AVERAGED, "KTO"), ("DPO", "DPO, once over", AVERAGED)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A way to learn, from how many judgements, how many of which are wrong."""
+
+    way: str
+    judged: int
+    flipped: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        number = "" if self.judged == ALL else f"{self.judged} "
+        told = f"{self.way} {number}{self.flipped:.0%} {self.seed}"
+        return told.lower().replace(" ", "-").replace(",", "")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The stages, one after the other."""
+        return (WAYS | BRIEF)[self.way]
+
+
+def cells() -> Iterator[Cell]:
+    """All of them, what tells most first."""
+    for seed in SEEDS:
+        for share in FLIPPED:
+            for way in UNDER_NOISE if share else WAYS:
+                yield Cell(way, ALL, share, seed)
+        for judged, ways in ((FEW, OF_FEW), (MANY, OF_MANY)):
+            for way in ways:
+                yield Cell(way, judged, 0.0, seed)
 
 
 class Study:
@@ -77,32 +114,31 @@ class Study:
         """All numbers, or what is left to be found of them."""
         stock = self._steps.measure("stock", lambda scratch: self._stock(scratch))
         found: dict[str, Any] = {"rule": RULE, "stock": stock, "ways": []}
-        for way, share, seed in self._cells():
-            name = f"{way} {share:.0%} {seed}".lower().replace(" ", "-").replace(",", "")
+        for cell in cells():
             told = self._steps.measure(
-                name,
-                lambda scratch, w=way, f=share, s=seed: self._cell(w, f, s, scratch),
-                recipes=[asdict(part.recipe) for part in WAYS[way]],
+                cell.name,
+                lambda scratch, c=cell: self._cell(c, scratch),
+                recipes=[asdict(part.recipe) for part in cell.parts],
             )
             if told:
-                found["ways"].append({"way": way, "flipped": share, "seed": seed, **told})
+                found["ways"].append({**asdict(cell), **told})
         return found
 
-    @cached_property
-    def _drawn(self) -> tuple[list[Pair], list[Pair]]:
-        """What is learnt from, and what is asked in the end."""
-        collected, unseen = (
-            draw(self._version, self._home, self._steps, f"drawn-{purpose}", questions(purpose))
-            for purpose in ("collect", "trial")
-        )
-        return collected, unseen
+    def _drawn(self, judged: int) -> list[Pair]:
+        """What so many judgements are about."""
+        asked = questions("collect")
+        found = self._answered("collect", asked)
+        for number in range(1, judged // len(asked)):
+            found += self._answered(f"collect-{number}", asked)
+        return found[:judged]
 
-    @staticmethod
-    def _cells() -> Iterator[tuple[str, float, int]]:
-        for seed in SEEDS:
-            for share in FLIPPED:
-                for way in UNDER_NOISE if share else WAYS:
-                    yield way, share, seed
+    @cached_property
+    def _unseen(self) -> list[Pair]:
+        """What is asked in the end."""
+        return self._answered("trial", questions("trial"))
+
+    def _answered(self, purpose: str, asked: list[str]) -> list[Pair]:
+        return draw(self._version, self._home, self._steps, f"drawn-{purpose}", asked)
 
     def _stock(self, scratch: Path) -> dict[str, Any]:
         return {
@@ -110,49 +146,36 @@ class Study:
             "perplexity": measuring.perplexity(self._version.path),
         }
 
-    def _cell(
-        self,
-        way: str,
-        share: float,
-        seed: int,
-        scratch: Path,
-    ) -> dict[str, Any]:
-        drawn, unseen = self._drawn
+    def _cell(self, cell: Cell, scratch: Path) -> dict[str, Any]:
+        drawn, averages = self._drawn(cell.judged), cell.way == AVERAGED
         trainings = [
-            self._trained(WAYS[way], share, seed, number, drawn, scratch)
-            for number in range(2 if way == AVERAGED else 1)
+            self._trained(cell, number, drawn, scratch) for number in range(2 if averages else 1)
         ]
         made = trainings[0][-1].model
-        if way == AVERAGED:
+        if averages:
             made = scratch / "average"
             averaged(self._version.path, [[o.adapter for o in t] for t in trainings], made)
-        told = self._measured(made, unseen, scratch)
+        told = self._measured(made, scratch)
         for folder in (made, *(one.model for one in chain(*trainings))):
             drop_weights(folder)
         return {"rows": [one.story["rows"] for one in trainings[0]], **told}
 
     def _trained(
-        self,
-        parts: Sequence[Part],
-        share: float,
-        seed: int,
-        number: int,
-        drawn: Sequence[Pair],
-        scratch: Path,
+        self, cell: Cell, number: int, drawn: Sequence[Pair], scratch: Path
     ) -> list[Trained]:
         """One stage after the other; what was said is turned around alike in every training."""
         made: list[Trained] = []
-        for part in parts:
-            said = part.learnt(drawn, self._judge, share, seed)
+        for part in cell.parts:
+            said = part.learnt(drawn, self._judge, cell.flipped, cell.seed)
             place = scratch / f"{part.stage}-{number}"
             place.mkdir(exist_ok=True)
             base = made[-1].model if made else self._version.path
-            story = train(part.stage, part.recipe, seed + number * APART, base, said, place)
+            story = train(part.stage, part.recipe, cell.seed + number * APART, base, said, place)
             made.append(Trained(place / "model", story))
         return made
 
-    def _measured(self, folder: Path, unseen: Sequence[Pair], scratch: Path) -> dict[str, Any]:
-        made = replace(self._version, folder=str(folder))
+    def _measured(self, folder: Path, scratch: Path) -> dict[str, Any]:
+        made, unseen = replace(self._version, folder=str(folder)), self._unseen
         asked = [pair.question for pair in unseen]
         answers = sample(made, asked, SAMPLING, self._home, scratch)
         before = [pair.answers[0] for pair in unseen]
@@ -172,9 +195,9 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         f"Stock: IFEval {strict:.1%} (strict, by prompt), perplexity {stock['perplexity']:.2f}.",
         "",
-        "| way | turned around | seed | rows | win rate (95 %) | complies | tokens | ends "
-        "| held-out pairs | better side | IFEval | perplexity |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| way | judgements | turned around | seed | rows | win rate (95 %) | complies | tokens "
+        "| ends | held-out pairs | better side | IFEval | perplexity |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join(lines + [_line(cell, stock) for cell in found["ways"]])
 
@@ -183,6 +206,7 @@ def _line(cell: dict[str, Any], stock: dict[str, Any]) -> str:
     pairs_right, follows = cell["held_out"]["accuracy"], cell["instructions"]["strict"]
     cells = (
         cell["way"],
+        str(cell["judged"]),
         f"{cell['flipped']:.0%}",
         str(cell["seed"]),
         " + ".join(map(str, cell["rows"])),

@@ -47,7 +47,7 @@ bench-start: ## measure how long a user waits for the page and for answers (see 
 
 bench-train: ## measure training speed beside TRL's own trainer (see docs/training.md)
 	@$(PYTHON) requirements/install.py --with-tests
-	$(VENV)/python -m tests.bench.train
+	$(VENV)/python -m tests.bench.train $(ARGS)
 
 bench-whole: ## measure a whole training of 200 pairs beside TRL's own trainer (see docs/training.md)
 	@$(PYTHON) requirements/install.py --with-tests

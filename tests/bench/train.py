@@ -1,9 +1,9 @@
 """How fast each stage trains, beside TRL's own trainer on the same rows.
 
-`make bench-train` runs it; nothing else should run beside it. Every training is a process of its
-own, started as its user would: ours as `align` starts itself, TRL's plainly. A rate counts tokens
-without padding, prompts included, over the wall-clock seconds from loaded weights to a trained
-adapter, the reference's pass included.
+`make bench-train` runs it (`ARGS=dpo` one stage); nothing else should run beside it. Every training
+is a process of its own, started as its user would: ours as `align` starts itself, TRL's plainly. A
+rate counts tokens without padding, prompts included, over the wall-clock seconds from loaded
+weights to a trained adapter, the reference's pass included.
 """
 
 import json

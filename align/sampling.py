@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from align.progress import Progress
+from assistant.engine import PLACES
 from assistant.errors import EngineError
 from assistant.local_engine import LocalEngine
 from assistant.machine import Machine, plan_engine
@@ -15,6 +16,7 @@ from assistant.version import Version
 
 CONTEXT = 1024
 FAILURES = 2  # engine ends before the first token, after which it is given up
+GPU_PLACES = 512  # answers at once
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,23 @@ async def _sample(
     async with engine_of(version, home) as engine:
         progress.update(0, len(questions), "answers")
         answers: list[Sampled] = [Sampled("", 0, False)] * len(questions)
+        places = asyncio.Semaphore(places_of(Machine.this()))
 
         async def answer(place: int, question: str) -> None:
-            answers[place] = await _answer(engine, question, sampling)
+            async with places:
+                answers[place] = await _answer(engine, question, sampling)
             progress.update(sum(a.tokens > 0 for a in answers), len(questions), "answers")
 
         await asyncio.gather(*(answer(i, question) for i, question in enumerate(questions)))
         return answers
+
+
+def places_of(machine: Machine) -> int:
+    """How many answers to ask an engine for at once: each has a time in which it must end.
+
+    An engine takes all that is asked at once, and more would wait for each other there.
+    """
+    return GPU_PLACES if machine.gpu else PLACES
 
 
 @asynccontextmanager

@@ -14,9 +14,10 @@ import torch
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
-from align.sampling import engine_of
+from align.sampling import engine_of, places_of
 from assistant.errors import EngineError, NotReady
 from assistant.local_engine import LocalEngine
+from assistant.machine import Machine
 from assistant.version import Version
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,8 @@ class Engine:
             {"prompt": ids, "n": each, "max_tokens": longest, "seed": seed + number}
             for number, ids in enumerate(prompts)
         ]
-        tasks = [asyncio.ensure_future(self._answers(one)) for one in asked]
+        places = asyncio.Semaphore(max(1, places_of(Machine.this()) // each))
+        tasks = [asyncio.ensure_future(self._answers(one, places)) for one in asked]
         try:
             waiting = set(tasks)
             while waiting:
@@ -129,12 +131,12 @@ class Engine:
                 task.cancel()
         return [task.result() for task in tasks]
 
-    async def _answers(self, asked: dict[str, Any]) -> list[Drawn]:
+    async def _answers(self, asked: dict[str, Any], places: asyncio.Semaphore) -> list[Drawn]:
         engine = self._engine
         if engine is None:
             raise EngineError("There is no engine to draw answers from.")
         body = {"temperature": 1.0, "logprobs": 0, "return_token_ids": True, **asked}
-        async with engine.post("/v1/completions", body, None) as response:
+        async with places, engine.post("/v1/completions", body, None) as response:
             made = await response.json()
         if "choices" not in made:
             raise EngineError(f"The engine drew no answers: {str(made)[:300]}")

@@ -12,6 +12,8 @@ import torch
 
 from align.curve import EARLY, LATE
 from align.ends import ENDS, PAIRS, Ends
+from align.loading import load
+from align.quick.head import compact_lm_head
 from align.recipes import DPO, Job
 from align.stages import make
 from assistant.errors import Invalid
@@ -66,6 +68,17 @@ def test_chances_to_end_are_compared_with_those_of_the_base(chance: float, times
     assert model.training
     later = Ending(0.2, before=9.0)
     assert watched.times(later, later) == pytest.approx(2.0)  # the base is asked once
+
+
+def test_both_answers_of_a_pair_tell_what_each_tells_alone(tiny: Version):
+    model = load(tiny.path, torch.float32)
+    compact_lm_head(model)
+    prompt, answers = [5, 6, 7, 8, 9, 10, 11, 12, 13], [[7, 8, 20, END, 9], [21, 7]]
+    both = Ends([(prompt, answers)], END)._endings(model)
+    alone = [Ends([(prompt, [answer])], END)._endings(model) for answer in answers]
+    assert both == pytest.approx(sum(alone), rel=1e-4)
+    cut = Ends([(prompt, [[7, 8, 20, END]])], END)._endings(model)
+    assert alone[0] == pytest.approx(cut)  # nothing counts that comes after the end
 
 
 def test_answers_none_of_which_ends_tell_nothing():

@@ -6,7 +6,6 @@ of the embedded model that one is given which the scorer likes best. Whether peo
 told by pairs that nobody learnt from; the answers are laid side by side, to be read.
 """
 
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -15,12 +14,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from align import rlhf
 from align.data.gathering import gather
 from align.recipes import RLHF, Job, Reward
 from align.sampling import Sampled, sample
 from align.scoring import Scorer
-from align.stages import drop_weights, make, train
+from align.stages import drop_weights, make
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
@@ -28,6 +26,7 @@ from tests.loop.questions import questions
 from tests.loop.report import interval
 from tests.numbers import measuring
 from tests.numbers.kept import Kept
+from tests.numbers.learning import rewarded, some
 from tests.numbers.rewards import DATA
 
 LEARNT = {"oasst_en100.train.jsonl": 470, "hh_harmless.train.jsonl": 300}
@@ -91,29 +90,17 @@ class Study:
         return told
 
     def _learn_to_score(self, name: str, seed: int, scratch: Path) -> None:
-        files = []
-        for data, number in LEARNT.items():
-            lines = (DATA / data).read_text(encoding="utf-8").splitlines()
-            file = scratch / data
-            file.write_text("\n".join(random.Random(seed).sample(lines, number)) + "\n")
-            files.append(str(file))
+        files = [
+            str(some(DATA / data, number, seed, scratch / data)) for data, number in LEARNT.items()
+        ]
         job = Job(base=self._version.name, data=tuple(files), name=name, seed=seed)
         settings = Settings(home=self._home)
         make("reward", job, SCORED, settings, lambda line: print(line, flush=True))
 
     def _rewarded(self, scorer: str, seed: int, scratch: Path) -> Version:
-        asked = questions("collect")[:PROMPTS]
-        file = scratch / "prompts.jsonl"
-        file.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in asked))
-        rows = gather("prompt", str(file), "").rows
-        settings = Settings(home=self._home)
-
-        def run(*given: Any) -> dict[str, Any]:
-            return rlhf.run(*given, version=self._version, settings=settings)
-
+        tasks = [{"prompt": asked} for asked in questions("collect")[:PROMPTS]]
         recipe = replace(RECIPE, reward=(scorer,))
-        train("rlhf", recipe, seed, self._version.path, rows, scratch, run)
-        return replace(self._version, folder=str(scratch / "model"))
+        return rewarded(self._version, self._home, recipe, seed, tasks, scratch)[0]
 
     def _answers(self, version: Version, each: int, scratch: Path) -> list[list[Sampled]]:
         """So many answers to all questions, one after the other."""

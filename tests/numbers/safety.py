@@ -6,7 +6,6 @@ and the classifiers are compared on the same requests.
 """
 
 import json
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from assistant.version import Version
 from tests.e2e.product import ROOT
 from tests.numbers import measuring
 from tests.numbers.kept import Kept
+from tests.numbers.learning import some
 
 DATA = ROOT.parent / "shared/data"
 PAIRS = DATA / "preference/hh_harmless.train.jsonl"
@@ -56,7 +56,7 @@ class Study:
         return found
 
     def _made(self, given: int, seed: int, scratch: Path) -> dict[str, Any]:
-        data = (str(_some(PAIRS, given, seed, scratch / "pairs.jsonl")),) if given else ()
+        data = (str(some(PAIRS, given, seed, scratch / "pairs.jsonl")),) if given else ()
         harmless = tuple(str(DATA / name) for name in HARMLESS) if given else ()
         recipe = Safety(
             examine=(str(XSTEST),), harmful=(str(PAIRS),) if given else (), harmless=harmless
@@ -83,13 +83,6 @@ class Study:
             "perplexity": measuring.perplexity(version.path),
             "instructions": measuring.instructions(version, self._home, scratch),
         }
-
-
-def _some(file: Path, number: int, seed: int, out: Path) -> Path:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    drawn = random.Random(seed).sample(lines, number)
-    out.write_text("\n".join(drawn) + "\n", encoding="utf-8")
-    return out
 
 
 def table(found: dict[str, Any]) -> str:

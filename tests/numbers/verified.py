@@ -4,7 +4,6 @@ Of each family some tasks are learnt by RLOO with `align rlhf`'s recipe, some te
 right answers is of several drawn ones to each task, its interval by bootstrap over tasks.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,18 +11,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from align import rlhf
-from align.data.gathering import gather
 from align.recipes import RLHF
 from align.rl.rewards import Answered, rewards_of
 from align.sampling import sample
-from align.stages import drop_weights, train
+from align.stages import drop_weights
 from assistant.registry import Registry
-from assistant.settings import Settings
 from assistant.version import Version
 from tests.loop.report import interval
 from tests.numbers import measuring
 from tests.numbers.kept import Kept
+from tests.numbers.learning import rewarded
 from tests.numbers.tasks import FAMILIES, Family
 
 LEARNT, UNSEEN, EACH = 160, 80, 4
@@ -55,20 +52,12 @@ class Study:
 
     def _trained(self, family: Family, seed: int, scratch: Path) -> dict[str, Any]:
         began = time.monotonic()
-        file = scratch / "tasks.jsonl"
-        file.write_text("".join(json.dumps(row) + "\n" for row in family.split(LEARNT, 0)[0]))
-        rows = gather("prompt", str(file), "").rows
+        tasks = family.split(LEARNT, 0)[0]
         recipe = replace(RECIPE, reward=(family.reward,))
-        settings = Settings(home=self._home)
-
-        def run(*given: Any) -> dict[str, Any]:
-            return rlhf.run(*given, version=self._version, settings=settings)
-
-        story = train("rlhf", recipe, seed, self._version.path, rows, scratch, run)
+        made, story = rewarded(self._version, self._home, recipe, seed, tasks, scratch)
         minutes = (time.monotonic() - began) / 60
-        made = replace(self._version, folder=str(scratch / "model"))
         told = self._measured(made, scratch)
-        drop_weights(scratch / "model")
+        drop_weights(made.path)
         return {"minutes": minutes, "training": story["metrics"], **told}
 
     def _measured(self, version: Version, scratch: Path) -> dict[str, Any]:

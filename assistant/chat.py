@@ -20,6 +20,7 @@ from assistant.routing import Asking, ask
 from assistant.sse import blocks, complaint, payload
 
 Stored = TypeVar("Stored")
+LOOK_SECONDS = 0.2  # between two at a model that loads
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,28 @@ class Chat:
     def require_ready(self) -> None:
         """Raise NotReady unless a question would be answered now."""
         self.fleet.engine().require_ready()
+
+    @property
+    def loads(self) -> bool:
+        """Whether the model will be ready in a moment, unless that fails."""
+        return self.fleet.status.state == "loading"
+
+    def require_hope(self) -> None:
+        """Raise NotReady unless a question would be answered now, or once the model has loaded."""
+        if not self.loads:
+            self.require_ready()
+
+    async def until_ready(self) -> AsyncGenerator[str]:
+        """Wait while the model loads, and tell what it is at whenever that changes.
+
+        Raises NotReady where it fails instead.
+        """
+        told = None
+        while self.loads:
+            if told != (told := self.fleet.status.detail):
+                yield told
+            await asyncio.sleep(LOOK_SECONDS)
+        self.require_ready()
 
     async def ask(
         self, conversation_id: str, parent_id: str | None, text: str, system_prompt: str

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ from assistant.chat import Sampling
 from assistant.errors import AssistantError, told
 from assistant.feedback.records import Message
 from assistant.page.judging import JudgingPanel
-from assistant.page.view import bubbles, growing, latest_below, thumbs, view
+from assistant.page.view import bubbles, growing, latest_below, thumbs, view, waiting
 from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.prompts import text_hash
 
@@ -112,7 +113,7 @@ class ChatTab:
             yield [gr.update()] * 6
             return
         owner = self._desk.owner(request)
-        await attempt(self._desk.chat.require_ready)  # or the text stays where it was typed
+        await attempt(self._desk.chat.require_hope)  # or the text stays where it was typed
         if conversation is None:
             conversation = (await attempt(self._store.start, owner, "chat")).id
         else:
@@ -162,26 +163,26 @@ class ChatTab:
     async def _answer(
         self, request: gr.Request, question: Message, sampling: Sampling
     ) -> AsyncIterator[list[Any]]:
-        """The screen while an answer grows, and once it is stored."""
-        caller = await self._desk.caller(request)
+        """The screen while an answer is waited for, while it grows, and once it is stored."""
+        owner = self._desk.owner(request)
         path = view(await attempt(self._store.tree, question.conversation_id), question.id)
         before = bubbles(path.messages, self._say)
         stoppable = gr.update(value="", submit_btn=False, stop_btn=True)
         yield [stoppable, question.conversation_id, question.id, before, *[gr.update()] * 2]
-        answers = self._desk.chat.answer(question, sampling, caller)
         drawn_at, answered = 0.0, False
         try:
-            async for draft in answers:
-                answered = answered or bool(draft.text or draft.message)
-                if time.monotonic() - drawn_at > FRAME_SECONDS:
-                    drawn_at = time.monotonic()
-                    shown = [*before, *growing(draft, self._say)]
-                    yield [*[gr.update()] * 3, shown, *[gr.update()] * 2]
+            async for detail in self._desk.chat.until_ready():
+                yield _showing([*before, waiting(detail, self._say)])
+            caller = await self._desk.admitted(request)
+            async with aclosing(self._desk.chat.answer(question, sampling, caller)) as answers:
+                async for draft in answers:
+                    answered = answered or bool(draft.text or draft.message)
+                    if time.monotonic() - drawn_at > FRAME_SECONDS:
+                        drawn_at = time.monotonic()
+                        yield _showing([*before, *growing(draft, self._say)])
         except AssistantError as error:
             gr.Warning(told(error))
-        finally:
-            await answers.aclose()
-        screen = await self._screen(caller.owner, question.conversation_id, None)
+        screen = await self._screen(owner, question.conversation_id, None)
         if not answered:
             screen[0] = gr.update(value=question.content, submit_btn=True, stop_btn=False)
         yield screen
@@ -271,6 +272,11 @@ class ChatTab:
                             )
 
         return draw
+
+
+def _showing(chat: list[dict[str, Any]]) -> list[Any]:
+    """The screen with another chat on it."""
+    return [*[gr.update()] * 3, chat, *[gr.update()] * 2]
 
 
 def _sampling(temperature: float, length: float) -> Sampling:

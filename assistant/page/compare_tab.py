@@ -1,5 +1,6 @@
 """Compare: one question, two answers side by side, judged blind."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -11,7 +12,7 @@ from assistant.errors import AssistantError, told
 from assistant.feedback.records import PAIR_CHOICES, Message
 from assistant.page.consent import ConsentPanel
 from assistant.page.markdown import harmless
-from assistant.page.view import growing
+from assistant.page.view import growing, waiting
 from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.pairs import PAIR_SAMPLING, Kind
 
@@ -86,11 +87,10 @@ class CompareTab:
         if not text.strip():
             yield [gr.update()] * 8
             return
-        caller = await self._desk.caller(request)
+        owner = self._desk.owner(request)
         store, pairs = self._desk.chat.store, self._desk.pairs
-        await attempt(self._desk.chat.require_ready)
-        sides = await attempt(pairs.draw_sides, source)
-        conversation = (await attempt(store.conversations.start, caller.owner, SURFACE)).id
+        await attempt(self._desk.chat.require_hope)
+        conversation = (await attempt(store.conversations.start, owner, SURFACE)).id
         prompt = self._desk.system_prompt
         question = await self._desk.chat.ask(conversation, None, text, prompt)
         asked = [{"role": "user", "content": harmless(text)}]
@@ -100,6 +100,11 @@ class CompareTab:
         yield [stoppable, conversation, None, *shown, hide, hide, hide]
         messages: tuple[Message | None, Message | None] = (None, None)
         try:
+            async for detail in self._desk.chat.until_ready():
+                shown = [[*asked, waiting(detail, self._say)]] * 2
+                yield [gr.update(), conversation, None, *shown, *[gr.update()] * 3]
+            caller = await self._desk.admitted(request)
+            sides = await asyncio.to_thread(pairs.draw_sides, source)
             async with aclosing(pairs.stream(question, PAIR_SAMPLING, sides, caller)) as both:
                 async for drafts in both:
                     shown = [[*asked, *self._bubbles(draft)] for draft in drafts]
@@ -110,7 +115,8 @@ class CompareTab:
             yield [_idle(), conversation, drawn, *shown, votes, *[gr.update()] * 2]
         except AssistantError as error:
             gr.Warning(told(error))
-            yield [_idle(), *[gr.update()] * 7]
+            back = gr.update(value=text, submit_btn=True, stop_btn=False)
+            yield [back, *[gr.update()] * 7]
 
     def _bubbles(self, draft: Draft) -> list[dict[str, Any]]:
         if draft.message:

@@ -51,6 +51,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "close": ("Close", "关闭"),
     "saved": ("Saved. Thank you!", "已保存，谢谢！"),
     "withdrawn": ("Your judgement was taken back.", "已撤回您的评价。"),
+    "waits": (
+        "The model is loading ({detail}); your question is answered right after.",
+        "模型正在加载（{detail}）；就绪后立即回答您的问题。",
+    ),
     "still_growing": (
         "This answer is still being written; judge it once it is finished.",
         "这个回答还在生成；完成后再评价。",

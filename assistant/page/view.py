@@ -84,6 +84,11 @@ def growing(draft: Draft, say: Words) -> list[dict[str, Any]]:
     return [thought, *([answer] if draft.text else [])]
 
 
+def waiting(detail: str, say: Words) -> dict[str, Any]:
+    """In an answer's place, what its question waits for."""
+    return {"role": "assistant", "content": escaped(say("waits", detail=detail))}
+
+
 def thumbs(messages: tuple[Message, ...], judgements: list[Judgement]) -> list[str | None]:
     """The thumb that is in effect for each answer shown, None where there is none."""
     given = {j.targets[0].message_id: j.choice for j in judgements if j.kind == "thumb"}

@@ -79,15 +79,19 @@ class Desk:
         return owner
 
     async def caller(self, request: gr.Request, scope: Scope = "chat") -> Caller:
-        """Who sent an event; refused where they had to sign in, and their key lacks that scope."""
-        key = await self.services.signed_in.key(request.request)
-        caller = self.services.pairs.chat.door.browser(self.owner(request), key)
+        """Who sent an event; refused on the page where `admitted` refuses."""
         try:
-            caller.require(scope)
-            if scope == "chat":
-                caller.require_version(*self.chat.fleet.names_of_current())
+            return await self.admitted(request, scope)
         except AssistantError as error:
             raise gr.Error(told(error), print_exception=False) from error
+
+    async def admitted(self, request: gr.Request, scope: Scope = "chat") -> Caller:
+        """Who sent an event. Raises where they had to sign in, and their key lacks that scope."""
+        key = await self.services.signed_in.key(request.request)
+        caller = self.services.pairs.chat.door.browser(self.owner(request), key)
+        caller.require(scope)
+        if scope == "chat":
+            caller.require_version(*self.chat.fleet.names_of_current())
         return caller
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assistant.chat import Chat, Sampling
-from assistant.errors import EngineError, NotServed
+from assistant.errors import EngineError, NotReady, NotServed
 from assistant.feedback.store import FeedbackStore
 from assistant.fleet import Fleet
 from assistant.prompts import text_hash
@@ -141,3 +141,42 @@ def test_nothing_is_stored_when_there_is_no_answer(tmp_path: Path):
         assert [m.content for m in chat.store.conversations.tree(conversation)] == ["refuse"]
 
     converse(tmp_path, work)
+
+
+def test_a_question_waits_while_the_model_loads_and_is_told_what_for(tmp_path: Path):
+    async def run(url: str, port: int) -> list[str]:
+        settings = Settings(home=tmp_path, engine_url=(url,))
+        fleet = Fleet(settings, Registry(tmp_path), report=str)
+        with FeedbackStore(settings.database) as store:
+            chat = Chat(store, fleet, opened(store.url))
+            chat.require_hope()
+            waited = chat.until_ready()
+            told = [await anext(waited)]
+            await fleet.start()
+            told.append(await anext(waited))
+            with served(Upstream().app, port):
+                told += [detail async for detail in waited]
+                chat.require_ready()
+                await fleet.stop()
+        return told
+
+    with served(Upstream().app) as url:
+        port = int(url.rsplit(":", 1)[1])
+    told = asyncio.run(run(url, port))
+    assert told[:2] == ["starting", f"the engine at {url} does not answer yet"]
+
+
+def test_nothing_waits_for_a_model_that_cannot_be_loaded(tmp_path: Path):
+    async def run() -> None:
+        settings = Settings(home=tmp_path, model="nothing")
+        fleet = Fleet(settings, Registry(tmp_path), report=str)
+        with FeedbackStore(settings.database) as store:
+            chat = Chat(store, fleet, opened(store.url))
+            await fleet.start()
+            with pytest.raises(NotReady, match="neither a version"):
+                assert [detail async for detail in chat.until_ready()] == []
+            with pytest.raises(NotReady, match="neither a version"):
+                chat.require_hope()
+            await fleet.stop()
+
+    asyncio.run(run())

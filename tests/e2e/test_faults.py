@@ -1,5 +1,6 @@
 """What happens when things are killed, taken, or wrong."""
 
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from tests.e2e.product import Product, running
 from tests.serving import eventually
 
 QUESTION = [{"role": "user", "content": "Name three colors."}]
+LOADED_MS = 120_000
 STORY = [{"role": "user", "content": "Write a very long story."}]
 
 
@@ -111,7 +113,9 @@ def test_every_acknowledged_judgement_survives_a_killed_app(own: Product):
 
 
 @pytest.mark.long
-def test_a_thumb_that_was_noted_survives_a_killed_app(own: Product, browser: Browser):
+def test_a_thumb_survives_a_killed_app_and_questions_wait_for_the_next_one(
+    own: Product, browser: Browser
+):
     own.wait_until_ready()
     with closing(browser.new_context(locale="en-US")) as context:
         page = context.new_page()
@@ -130,11 +134,18 @@ def test_a_thumb_that_was_noted_survives_a_killed_app(own: Product, browser: Bro
         question = page.locator("#question textarea")
         question.fill("Are you there?")
         question.press("Enter")
-        expect(page.get_by_text("is not ready").first).to_be_visible()
-        expect(question).to_have_value("Are you there?")  # nothing typed is lost
-        own.wait_until_ready()
-        question.press("Enter")
-        expect(page.locator("#chat .bot.message")).to_have_count(2, timeout=ANSWER_MS)
+        answers = page.locator("#chat .bot.message")
+        expect(answers.last).to_contain_text("The model is loading (")
+        beside = context.new_page()
+        beside.goto(own.url)
+        beside.get_by_role("tab", name="Compare").click()
+        beside.locator("#compare-question textarea").fill("Name three colors.")
+        beside.locator("#compare-question textarea").press("Enter")
+        expect(beside.locator("#answer-b")).to_contain_text("The model is loading (")
+        expect(answers.last).not_to_contain_text("is loading", timeout=LOADED_MS)
+        expect(answers.last).to_have_text(re.compile(r"\w"), timeout=ANSWER_MS)
+        expect(answers).to_have_count(2)
+        beside.locator("#vote-first").wait_for(timeout=ANSWER_MS * 2)
 
 
 def test_a_stopped_program_ends_what_it_began_and_leaves_nothing_running(own: Product):

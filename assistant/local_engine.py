@@ -179,4 +179,5 @@ class LocalEngine(Engine):
         code = self._process.returncode
         if code in KILLED:
             reason = ": it was killed from outside, as Linux does where memory runs out"
-        return f"the engine ended with code {code}{reason} (log: {self.log})"
+        log = self.log.relative_to(self.log.parents[1])  # strangers read this, too
+        return f"the engine ended with code {code}{reason} (log: {log})"

@@ -56,6 +56,14 @@ def pairs(drawn: Sequence[Pair], judge: Person, tied: bool = False) -> list[Row]
     return rows
 
 
+def with_ties(drawn: Sequence[Pair], judge: Person) -> list[Row]:
+    """The pairs with a better side, and as many of the others as ties: all would be nine in ten."""
+    decided, tied = [], []
+    for row in usable(pairs(drawn, judge, tied=True)):
+        (tied if row.data["tie"] else decided).append(row)
+    return decided + random.Random(0).sample(tied, min(len(tied), len(decided)))
+
+
 def verdicts(drawn: Sequence[Pair], judge: Person, of_all: bool = False) -> list[Row]:
     """Each answer as good or bad: of the pairs without a better side, or of all."""
     return [
@@ -63,6 +71,19 @@ def verdicts(drawn: Sequence[Pair], judge: Person, of_all: bool = False) -> list
         for number, pair in enumerate(drawn)
         if of_all or pair.choice(judge) in ("tie", "both_bad")
         for answer in pair.answers
+    ]
+
+
+def sides(rows: Sequence[Row]) -> list[Row]:
+    """Both sides of each pair, as a good and a bad answer."""
+    return [
+        replace(
+            row,
+            data={"prompt": row.data["prompt"], "completion": row.data[side], "label": label},
+            unfinished=("completion",) if side in row.unfinished else (),
+        )
+        for row in rows
+        for side, label in (("chosen", True), ("rejected", False))
     ]
 
 

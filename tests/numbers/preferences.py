@@ -24,7 +24,18 @@ from assistant.version import Version
 from tests.loop.people import Person, person
 from tests.loop.questions import questions
 from tests.numbers import measuring
-from tests.numbers.drawn import SAMPLING, Pair, draw, flipped, imitated, pairs, usable, verdicts
+from tests.numbers.drawn import (
+    SAMPLING,
+    Pair,
+    draw,
+    flipped,
+    imitated,
+    pairs,
+    sides,
+    usable,
+    verdicts,
+    with_ties,
+)
 from tests.numbers.kept import Kept
 
 RULE = "list"
@@ -39,6 +50,7 @@ class Part:
 
     recipe: Recipe
     rows: Callable[[Sequence[Pair], Person], list[Row]]
+    shaped: Callable[[Sequence[Row]], list[Row]] = list
 
     @property
     def stage(self) -> str:
@@ -47,27 +59,25 @@ class Part:
 
     def learnt(self, drawn: Sequence[Pair], judge: Person, share: float, seed: int) -> list[Row]:
         """Its rows, a share of what was said turned around."""
-        rows = usable(flipped(self.rows(drawn, judge), share, seed))
-        return imitated(rows) if isinstance(self.recipe, SFT) else rows
+        return self.shaped(usable(flipped(self.rows(drawn, judge), share, seed)))
 
 
-DECIDED, CORRECTED = Part(DPO(), pairs), Part(SFT(), pairs)
-LONGER = (Part(DPO(epochs=6), pairs), Part(KTO(epochs=4), verdicts))
+DECIDED, CORRECTED = Part(DPO(), pairs), Part(SFT(), pairs, imitated)
 AVERAGED = "DPO, then KTO, averaged"  # two trainings, as a round does with few rows
+ALL_VERDICTS = "KTO, all verdicts"
 WAYS: dict[str, tuple[Part, ...]] = {
     "DPO": (DECIDED,),
     AVERAGED: (DECIDED, Part(KTO(), verdicts)),
     "DPO, robust": (Part(DPO(loss="robust"), pairs),),
-    "DPO, with ties": (Part(DPO(ties=True), lambda d, j: pairs(d, j, tied=True)),),
-    "KTO": (Part(KTO(), lambda d, j: verdicts(d, j, of_all=True)),),
+    "DPO, with ties": (Part(DPO(ties=True), with_ties),),
+    "KTO": (Part(KTO(), pairs, sides),),
     "SFT": (CORRECTED,),
     "SFT, then DPO": (CORRECTED, DECIDED),
-    "DPO, then KTO": (DECIDED, Part(KTO(), verdicts)),
-    "DPO, then KTO, twice as long": LONGER,
+    ALL_VERDICTS: (Part(KTO(), lambda d, j: verdicts(d, j, of_all=True)),),
 }
-BRIEF = {"DPO, once over": (Part(DPO(epochs=1), pairs),)}
-UNDER_NOISE = ("DPO", AVERAGED, "DPO, robust", "DPO, with ties", "KTO")
-OF_FEW, OF_MANY = ("DPO", AVERAGED, "KTO"), ("DPO", "DPO, once over", AVERAGED)
+ONCE = {"DPO, then KTO": WAYS[AVERAGED]}  # as a round does with more rows
+UNDER_NOISE = ("DPO", "DPO, robust", "DPO, with ties", "KTO")
+OF_FEW, OF_MANY = ("DPO", AVERAGED, ALL_VERDICTS), ("DPO", *ONCE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ class Cell:
     @property
     def parts(self) -> tuple[Part, ...]:
         """The stages, one after the other."""
-        return (WAYS | BRIEF)[self.way]
+        return (WAYS | ONCE)[self.way]
 
 
 def cells() -> Iterator[Cell]:

@@ -2,7 +2,7 @@
 
 from align.sampling import Sampled
 from tests.loop.people import person
-from tests.numbers.drawn import Pair, flipped, pairs, usable, verdicts
+from tests.numbers.drawn import Pair, flipped, pairs, sides, usable, verdicts, with_ties
 
 LIST, PROSE = Sampled("- a\n- b", 5, True), Sampled("a and b", 4, True)
 CUT = Sampled("- a\n- b\n- c", 9, False)
@@ -53,3 +53,15 @@ def test_a_good_answer_that_was_cut_off_is_not_learnt_and_a_bad_one_is():
     assert turned.unfinished == ("rejected",)
     sides = verdicts(DRAWN[3:], JUDGE, of_all=True)
     assert [row.data["label"] for row in usable(sides)] == [False]
+
+
+def test_sides_of_a_pair_are_verdicts_and_only_the_cut_one_is_unfinished():
+    good, bad = sides(pairs(DRAWN[3:], JUDGE))
+    assert (good.data["label"], bad.data["label"]) == (True, False)
+    assert good.data["completion"][0]["content"] == CUT.text
+    assert (good.unfinished, bad.unfinished) == (("completion",), ())
+
+
+def test_there_are_no_more_ties_than_pairs_with_a_better_side():
+    rows = with_ties(DRAWN, JUDGE)
+    assert [row.data["tie"] for row in rows] == [False, True]

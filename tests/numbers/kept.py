@@ -22,6 +22,13 @@ class Kept(Steps):
         self.machines: list[str] = []
         """Of all that was asked for so far."""
 
+    def beside(self, study: str) -> "Kept":
+        """What another study keeps, which this one needs, too."""
+        folder, shelf = self.folder.parent / study, self._shelf.parent / study
+        other = Kept(folder, shelf, self._of, self._machine, self._ends)
+        other.machines = self.machines
+        return other
+
     def measure(self, name: str, work: Work, **inputs: Any) -> dict[str, Any] | None:
         """As `keep`, but None if it is not there and no time is left."""
         there = (self._shelf / f"{name}.json").is_file()

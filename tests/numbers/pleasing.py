@@ -29,12 +29,12 @@ from tests.numbers.kept import Kept
 from tests.numbers.learning import rewarded, some
 from tests.numbers.rewards import DATA
 
-LEARNT = {"oasst_en100.train.jsonl": 470, "hh_harmless.train.jsonl": 300}
+LEARNT = {"oasst_en100.train.jsonl": 300, "hh_harmless.train.jsonl": 200}
 UNSEEN = ("oasst_en100.dev.jsonl", "hh_harmless.dev.jsonl")
 SCORED = Reward(epochs=1, members=1)
-RECIPE = RLHF(answers=8, phase=32, answer_tokens=128)
-PROMPTS, ASKED = 128, 60
-BEST_OF = (1, 2, 4, 8, 16)
+RECIPE = RLHF(answers=8, phase=32, answer_tokens=96)
+PROMPTS, ASKED = 96, 60
+BEST_OF = (1, 2, 4, 8)
 DRAWN = {"max_tokens": RECIPE.answer_tokens, "temperature": 1.0}
 SHOWN = 12
 SEEDS = (0, 1)

@@ -23,7 +23,8 @@ from tests.numbers.drawn import SAMPLING, draw, pairs, usable
 from tests.numbers.kept import Kept
 
 FIRST, SECOND = "list", "you"
-SHARES = (0.0, 0.2, 0.5)
+NEW = 100  # questions that the second person judges answers to
+SHARES = (0.0, 0.5, 0.2)
 SEEDS = (0, 1)
 
 
@@ -35,35 +36,53 @@ class Study:
 
     def run(self) -> dict[str, Any]:
         """Compliance with both rules before, after the first, and after each second training."""
-        asked = questions("collect")
-        half = len(asked) // 2
-        drawn = draw(self._version, self._home, self._steps, "drawn-first", asked[:half])
-        before = self._steps.do("stock", lambda scratch: self._measured(self._version, scratch))
-        found: dict[str, Any] = {"stock": before, "trainings": []}
-        old = usable(pairs(drawn, person(FIRST, 0)))
+        stock = self._steps.measure("stock", lambda scratch: self._measured(self._version, scratch))
+        found: dict[str, Any] = {"stock": stock, "trainings": []}
         for seed in SEEDS:
-            name = f"first-{seed}"
-            told = self._steps.do(
-                name, lambda scratch, s=seed: self._trained(self._version.path, old, s, scratch)
+            told = self._steps.measure(
+                f"first-{seed}", lambda scratch, s=seed: self._after_first(s, scratch)
             )
-            found["trainings"].append({"seed": seed, "replay": None} | told)
-            first = replace(self._version, folder=str(self._steps.folder / name / "model"))
-            again = draw(first, self._home, self._steps, f"drawn-second-{seed}", asked[half:])
-            new = usable(pairs(again, person(SECOND, 0)))
+            if told:
+                found["trainings"].append({"seed": seed, "replay": None} | told)
             for share in SHARES:
-                rows = mixed(new, old, share, seed)
-                told = self._steps.do(
-                    f"second-{seed}-{share}",
-                    lambda scratch, r=rows, s=seed, f=first: self._trained(f.path, r, s, scratch),
+                told = self._steps.measure(
+                    f"second-{seed}-{share:.0%}",
+                    lambda scratch, s=seed, r=share: self._after_second(s, r, scratch),
+                    recipe=DPO().as_facts(),
                 )
-                drop_weights(self._steps.folder / f"second-{seed}-{share}" / "model")
-                found["trainings"].append({"seed": seed, "replay": share} | told)
+                if told:
+                    found["trainings"].append({"seed": seed, "replay": share} | told)
         return found
 
-    def _trained(self, base: Path, rows: list[Row], seed: int, scratch: Path) -> dict[str, Any]:
-        train("dpo", DPO(), seed, base, rows, scratch)
+    def _old(self) -> list[Row]:
+        """What the first person said of the base's answers."""
+        drawings = self._steps.beside("preferences")
+        asked = questions("collect")
+        drawn = draw(self._version, self._home, drawings, "drawn-collect", asked)
+        return usable(pairs(drawn, person(FIRST, 0)))
+
+    def _taught(self, seed: int) -> Version:
+        """What came of the first training; another machine trains it anew."""
+        name, old = f"taught-{seed}", self._old()
+
+        def work(scratch: Path) -> dict[str, Any]:
+            return train("dpo", DPO(), seed, self._version.path, old, scratch)
+
+        self._steps.do(name, work)
+        return replace(self._version, folder=str(self._steps.folder / name / "model"))
+
+    def _after_first(self, seed: int, scratch: Path) -> dict[str, Any]:
+        return {"rows": len(self._old())} | self._measured(self._taught(seed), scratch)
+
+    def _after_second(self, seed: int, share: float, scratch: Path) -> dict[str, Any]:
+        taught, asked = self._taught(seed), questions("collect")[:NEW]
+        drawn = draw(taught, self._home, self._steps, f"drawn-second-{seed}", asked)
+        rows = mixed(usable(pairs(drawn, person(SECOND, 0))), self._old(), share, seed)
+        train("dpo", DPO(), seed, taught.path, rows, scratch)
         made = replace(self._version, folder=str(scratch / "model"))
-        return {"rows": len(rows)} | self._measured(made, scratch)
+        told = {"rows": len(rows)} | self._measured(made, scratch)
+        drop_weights(made.path)
+        return told
 
     def _measured(self, version: Version, scratch: Path) -> dict[str, Any]:
         answers = sample(version, questions("trial"), SAMPLING, self._home, scratch)
@@ -74,6 +93,7 @@ class Study:
         return {
             "complies": complies,
             "tokens": fmean(answer.tokens for answer in answers),
+            "ends": fmean(answer.stopped for answer in answers),
             "perplexity": measuring.perplexity(version.path),
         }
 
@@ -87,8 +107,9 @@ def mixed(new: list[Row], old: list[Row], share: float, seed: int) -> list[Row]:
 def table(found: dict[str, Any]) -> str:
     """The numbers as Markdown."""
     lines = [
-        f"| seed | learnt | pairs | {FIRST} (95 %) | {SECOND} (95 %) | tokens | perplexity |",
-        "|---|---|---|---|---|---|---|",
+        f"| seed | learnt | pairs | {FIRST} (95 %) | {SECOND} (95 %) "
+        "| tokens | ends | perplexity |",
+        "|---|---|---|---|---|---|---|---|",
         _line("–", "nothing", {"rows": 0} | found["stock"]),
     ]
     for one in found["trainings"]:
@@ -103,5 +124,5 @@ def _line(seed: str, learnt: str, told: dict[str, Any]) -> str:
     )
     return (
         f"| {seed} | {learnt} | {told['rows']} | {complies} | {told['tokens']:.0f} "
-        f"| {told['perplexity']:.2f} |"
+        f"| {told['ends']:.0%} | {told['perplexity']:.2f} |"
     )

@@ -33,6 +33,13 @@ def test_what_lies_on_the_shelf_is_not_measured_again(tmp_path: Path):
         measured("one", of="b", rows=2)
 
 
+def test_what_another_study_keeps_lies_on_its_own_shelf(tmp_path: Path):
+    steps = Kept(tmp_path / "steps/one", tmp_path / "shelf/one", "a", "here", inf)
+    steps.beside("two").keep("drawn", lambda _scratch: {"answers": []})
+    assert (tmp_path / "shelf/two/drawn.json").is_file()
+    assert steps.machines == ["here"]
+
+
 def test_the_model_is_that_of_the_first_run(embedded_version: Version):
     registry = Registry(embedded_version.path.parent.parent)
     assert embedded_in(registry).content_hash == embedded_version.content_hash

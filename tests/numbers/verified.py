@@ -39,8 +39,8 @@ class Study:
         """All numbers, or what is left to be found of them."""
         stock = self._steps.measure("stock", lambda scratch: self._measured(self._version, scratch))
         found: dict[str, Any] = {"stock": stock, "trainings": []}
-        for family in FAMILIES:
-            for seed in SEEDS:
+        for seed in SEEDS:
+            for family in FAMILIES:
                 told = self._steps.measure(
                     f"{family.name}-{seed}",
                     lambda scratch, f=family, s=seed: self._trained(f, s, scratch),

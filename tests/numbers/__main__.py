@@ -19,7 +19,7 @@ from assistant.version import Version
 from tests.bench.hardware import hardware
 from tests.e2e.product import ROOT
 from tests.ending import leave_nothing_running
-from tests.numbers import pleasing, preferences, replay, rewards, safety, sft, verified
+from tests.numbers import many, pleasing, preferences, replay, rewards, safety, sft, verified
 from tests.numbers.kept import Kept
 
 STEPS = ROOT / "numbers-results"
@@ -33,6 +33,7 @@ STUDIES = {
     "safety": safety,
     "preferences": preferences,
     "replay": replay,
+    "many": many,
 }
 
 

@@ -3,7 +3,8 @@
 The embedded model answers each question of the loop twice; somebody who likes lists says which
 answer is better. A share of what was said is turned around by the seed, each way learns from it,
 and answers questions of other families than those it learnt from. Some learn from the first
-hundred judgements alone, or from nine hundred, each question having been answered six times.
+hundred judgements alone; others from somebody who likes to be addressed, who finds one answer
+better than the other four times as often.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,9 +39,9 @@ from tests.numbers.drawn import (
 )
 from tests.numbers.kept import Kept
 
-RULE = "list"
-ALL, FEW, MANY = 300, 100, 900  # judgements
-FLIPPED = (0.0, 0.25, 0.1)
+LISTS, ADDRESSED = "list", "you"
+ALL, FEW = 300, 100  # judgements
+FLIPPED = (0.25, 0.1)
 SEEDS = (0, 1)
 
 
@@ -75,42 +76,51 @@ WAYS: dict[str, tuple[Part, ...]] = {
     "SFT, then DPO": (CORRECTED, DECIDED),
     ALL_VERDICTS: (Part(KTO(), lambda d, j: verdicts(d, j, of_all=True)),),
 }
-ONCE = {"DPO, then KTO": WAYS[AVERAGED]}  # as a round does with more rows
+OFTEN = {
+    "DPO": (DECIDED,),
+    "DPO, once over": (Part(DPO(epochs=1), pairs),),
+}
 UNDER_NOISE = ("DPO", "DPO, robust", "DPO, with ties", "KTO")
-OF_FEW, OF_MANY = ("DPO", AVERAGED, ALL_VERDICTS), ("DPO", *ONCE)
+OF_FEW = ("DPO", AVERAGED, ALL_VERDICTS)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A way to learn, from how many judgements, how many of which are wrong."""
+    """A way to learn, from how many judgements of whom, how many of which are wrong."""
 
     way: str
-    judged: int
     flipped: float
     seed: int
+    judged: int = ALL
+    rule: str = LISTS
 
     @property
     def name(self) -> str:
         """Of its file."""
         number = "" if self.judged == ALL else f"{self.judged} "
-        told = f"{self.way} {number}{self.flipped:.0%} {self.seed}"
+        of = "" if self.rule == LISTS else f"{self.rule} "
+        told = f"{self.way} {of}{number}{self.flipped:.0%} {self.seed}"
         return told.lower().replace(" ", "-").replace(",", "")
+
+    @property
+    def judge(self) -> Person:
+        """Who judges."""
+        return person(self.rule, 0)
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The stages, one after the other."""
-        return (WAYS | ONCE)[self.way]
+        return (WAYS | OFTEN)[self.way]
 
 
 def cells() -> Iterator[Cell]:
     """All of them, what tells most first."""
     for seed in SEEDS:
-        for share in FLIPPED:
-            for way in UNDER_NOISE if share else WAYS:
-                yield Cell(way, ALL, share, seed)
-        for judged, ways in ((FEW, OF_FEW), (MANY, OF_MANY)):
-            for way in ways:
-                yield Cell(way, judged, 0.0, seed)
+        yield from (Cell(way, 0.0, seed) for way in WAYS)
+        yield from (Cell(way, FLIPPED[0], seed) for way in UNDER_NOISE)
+        yield from (Cell(way, 0.0, seed, rule=ADDRESSED) for way in OFTEN)
+        yield from (Cell(way, 0.0, seed, judged=FEW) for way in OF_FEW)
+        yield from (Cell(way, FLIPPED[1], seed) for way in UNDER_NOISE)
 
 
 class Study:
@@ -118,12 +128,11 @@ class Study:
 
     def __init__(self, version: Version, home: Path, steps: Kept) -> None:
         self._version, self._home, self._steps = version, home, steps
-        self._judge = person(RULE, 0)
 
     def run(self) -> dict[str, Any]:
         """All numbers, or what is left to be found of them."""
         stock = self._steps.measure("stock", lambda scratch: self._stock(scratch))
-        found: dict[str, Any] = {"rule": RULE, "stock": stock, "ways": []}
+        found: dict[str, Any] = {"stock": stock, "ways": []}
         for cell in cells():
             told = self._steps.measure(
                 cell.name,
@@ -134,13 +143,10 @@ class Study:
                 found["ways"].append({**asdict(cell), **told})
         return found
 
-    def _drawn(self, judged: int) -> list[Pair]:
-        """What so many judgements are about."""
-        asked = questions("collect")
-        found = self._answered("collect", asked)
-        for number in range(1, judged // len(asked)):
-            found += self._answered(f"collect-{number}", asked)
-        return found[:judged]
+    @cached_property
+    def _drawn(self) -> list[Pair]:
+        """What judgements are about."""
+        return self._answered("collect", questions("collect"))
 
     @cached_property
     def _unseen(self) -> list[Pair]:
@@ -157,26 +163,22 @@ class Study:
         }
 
     def _cell(self, cell: Cell, scratch: Path) -> dict[str, Any]:
-        drawn, averages = self._drawn(cell.judged), cell.way == AVERAGED
-        trainings = [
-            self._trained(cell, number, drawn, scratch) for number in range(2 if averages else 1)
-        ]
+        averages = cell.way == AVERAGED
+        trainings = [self._trained(cell, number, scratch) for number in range(2 if averages else 1)]
         made = trainings[0][-1].model
         if averages:
             made = scratch / "average"
             averaged(self._version.path, [[o.adapter for o in t] for t in trainings], made)
-        told = self._measured(made, scratch)
+        told = self._measured(made, cell.judge, scratch)
         for folder in (made, *(one.model for one in chain(*trainings))):
             drop_weights(folder)
         return {"rows": [one.story["rows"] for one in trainings[0]], **told}
 
-    def _trained(
-        self, cell: Cell, number: int, drawn: Sequence[Pair], scratch: Path
-    ) -> list[Trained]:
+    def _trained(self, cell: Cell, number: int, scratch: Path) -> list[Trained]:
         """One stage after the other; what was said is turned around alike in every training."""
-        made: list[Trained] = []
+        drawn, made = self._drawn[: cell.judged], list[Trained]()
         for part in cell.parts:
-            said = part.learnt(drawn, self._judge, cell.flipped, cell.seed)
+            said = part.learnt(drawn, cell.judge, cell.flipped, cell.seed)
             place = scratch / f"{part.stage}-{number}"
             place.mkdir(exist_ok=True)
             base = made[-1].model if made else self._version.path
@@ -184,14 +186,14 @@ class Study:
             made.append(Trained(place / "model", story))
         return made
 
-    def _measured(self, folder: Path, scratch: Path) -> dict[str, Any]:
+    def _measured(self, folder: Path, judge: Person, scratch: Path) -> dict[str, Any]:
         made, unseen = replace(self._version, folder=str(folder)), self._unseen
         asked = [pair.question for pair in unseen]
         answers = sample(made, asked, SAMPLING, self._home, scratch)
         before = [pair.answers[0] for pair in unseen]
-        judged = usable(pairs(unseen, self._judge))
+        judged = usable(pairs(unseen, judge))
         return {
-            **measuring.against(before, answers, self._judge),
+            **measuring.against(before, answers, judge),
             "held_out": measuring.held_out(self._version.path, folder, judged),
             "instructions": measuring.instructions(made, self._home, scratch),
             "perplexity": measuring.perplexity(folder),
@@ -205,9 +207,9 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         f"Stock: IFEval {strict:.1%} (strict, by prompt), perplexity {stock['perplexity']:.2f}.",
         "",
-        "| way | judgements | turned around | seed | rows | win rate (95 %) | complies | tokens "
-        "| ends | held-out pairs | better side | IFEval | perplexity |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| way | likes | judgements | turned around | seed | rows | win rate (95 %) | complies "
+        "| tokens | ends | held-out pairs | better side | IFEval | perplexity |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join(lines + [_line(cell, stock) for cell in found["ways"]])
 
@@ -216,6 +218,7 @@ def _line(cell: dict[str, Any], stock: dict[str, Any]) -> str:
     pairs_right, follows = cell["held_out"]["accuracy"], cell["instructions"]["strict"]
     cells = (
         cell["way"],
+        {LISTS: "lists", ADDRESSED: "to be addressed"}[cell["rule"]],
         str(cell["judged"]),
         f"{cell['flipped']:.0%}",
         str(cell["seed"]),

@@ -69,6 +69,8 @@ def _sentence(one: Trained) -> str:
             f"{metrics['bits_before']:.3f} → {metrics['bits_after']:.3f} bits per byte of "
             f"{metrics['documents_held_out']} held-out documents"
         )
+    if "reward_first" in metrics:
+        return _rewarded(one)
     kept = metrics.get("kept", 1.0)
     less = f", {kept:.0%} of it kept" if kept < 1 else ""
     less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
@@ -79,4 +81,17 @@ def _sentence(one: Trained) -> str:
     return (
         f"{one.step} on {story['rows']} rows ({metrics.get('steps', 0)} steps, loss "
         f"{metrics.get('loss_first', 0):.3f} to {metrics.get('loss_last', 0):.3f}{less})"
+    )
+
+
+def _rewarded(one: Trained) -> str:
+    """Of what was learnt from rewards, with what got none."""
+    story, metrics = one.story, one.story["metrics"]
+    missing = sum(sum(reasons.values()) for reasons in metrics["without_reward"].values())
+    less = f", {missing} rewards missing" if missing else ""
+    less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
+    return (
+        f"{one.step} on {story['rows']} prompts ({metrics['steps']} steps, reward "
+        f"{metrics['reward_first']:.3f} to {metrics['reward_last']:.3f}, "
+        f"{metrics['nats_from_base']:.3f} nats a token from its base{less})"
     )

@@ -33,6 +33,8 @@ class Band:
     """What the better answers' reward may fall to, on average of the last steps."""
     stretch: float = math.inf
     """Times by which answers may come to end more readily, or less."""
+    exploded: float = EXPLODED
+    """By how much the loss may be over what it began with, before it is taken for broken."""
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]
@@ -101,7 +103,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             mean(float(entry["loss"]) for entry in some)
             for some in (self._kept[:STEPS], self._kept[-STEPS:])
         )
-        return last > first + EXPLODED and last > GROWN * first
+        return last > first + self._band.exploded and last > GROWN * first
 
     def _why_stopped(self) -> str | None:
         """What left the band, if anything did."""

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig
 
 from align.loading import computes_in_bf16, precision_of
-from align.recipes import Recipe
+from align.recipes import RLHF, Recipe
 from assistant.errors import Shortage
 
 GIB = 2**30
@@ -89,7 +89,8 @@ def needed(shape: Shape, rows: Sequence[dict[str, Any]], recipe: Recipe) -> Need
     merging = shape.parameters * (4 + 4 + shape.bytes_a_weight)  # both in float32, and one saved
     memory = LIBRARIES + SLACK * max(steps, merging)
     saved = shape.parameters * shape.bytes_a_weight
-    disk = 2 * saved + 2 * trained * ADAM  # the model and its copy, two checkpoints
+    copies = 4 if isinstance(recipe, RLHF) else 2  # the model and its copy; the engine's, and next
+    disk = copies * saved + 2 * trained * ADAM  # and two checkpoints
     return Need(int(memory), int(disk))
 
 

@@ -10,7 +10,18 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 PICTURE = "curve.svg"
-SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "reward", "kl", "completions/mean_length")
+SHOWN = (
+    "loss",
+    "rewards/accuracies",
+    "rewards/margins",
+    "reward",
+    "kl",
+    "completions/mean_length",
+    "completions/clipped_ratio",
+    "repeated",
+    "models_apart",
+    "held_out_right",
+)
 """What is drawn of a curve, in that order, where it has it."""
 SMOOTHING = 0.9
 FROM = 20  # points, from which on a smoothed line helps

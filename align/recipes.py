@@ -1,6 +1,8 @@
 """Every knob of every stage, on one page; the defaults are the recipe."""
 
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -211,10 +213,18 @@ class RLHF(Speaking):
     apart: float = 2.0
     """Times by which its reward models may differ more than at first; then training stops, too."""
     longer: float = 3.0
-    """Times by which answers may be longer than at first."""
+    """Times by which answers may be longer than at first, or be cut off more often."""
+    repeats: float = 0.2
+    """By how much a larger share of an answer may repeat itself than at first."""
     held_out: str | None = None
     """Judgements (`feedback`, or a file of pairs) that nothing is learnt from; where it comes to
     prefer what people did not, training stops."""
+
+    def as_facts(self) -> dict[str, Any]:
+        """With the hashes of functions of one's own: changed, they are other rewards."""
+        files = {Path(f"{said.partition('.py:')[0]}.py") for said in self.reward if ".py:" in said}
+        hashes = {str(f): sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()}
+        return super().as_facts() | ({"files": hashes} if hashes else {})
 
     @property
     def steps_at_once(self) -> int:

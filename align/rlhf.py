@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from align.rl.drawing import Engine
 from align.rl.guard import Bounds, Guard
 from align.rl.kept import Kept
 from align.rl.people import People
-from align.rl.rewards import rewards_of
+from align.rl.rewards import require_facts, rewards_of
 from align.rl.trainers import Grpo, Rloo, as_functions
 from align.sampling import CONTEXT
 from align.training import MADE, lora, train
@@ -29,7 +29,8 @@ from assistant.settings import Settings
 from assistant.version import Version
 
 WINDOW = {"rloo": 1, "grpo": 5}  # measured once a phase, or roughly, at every step
-MOST_HELD_OUT = 64  # pairs, which are read before every phase
+MOST_HELD_OUT, LEAST_HELD_OUT = 64, 8  # pairs, which are read before every phase
+HELD_OUT = 0.1  # of the prompts, where only those were judged that are to be learnt from
 LEARNT = "of a prompt that is learnt from"
 MORE = f"more than {MOST_HELD_OUT}"
 
@@ -49,8 +50,9 @@ def run(
     Raises Invalid for a recipe that does not fit together, or too few prompts.
     """
     rewards = rewards_of(recipe.reward, Registry(settings.home))
+    require_facts(rewards, [row.get("facts", {}) for row in rows])
+    people, left_out, rows = held_out(recipe, base, rows, seed, settings)
     require_fitting(recipe, len(rows))
-    people, left_out = held_out(recipe, base, rows, seed, settings)
     engine = Engine(version, out.parent / "engine", settings.home)
     kept = Kept(out / MADE)
     guard = Guard(bounds(recipe, people))
@@ -74,49 +76,60 @@ def run(
         metrics = train(build, recipe, seed, base, as_trl(rows, recipe.answer_tokens), out)
     finally:
         engine.stop()
-    told = {"without_reward": kept.without_reward(), "held_out_left_out": dict(left_out)}
+    told = {
+        "prompts": len(rows),
+        "not_asked": len(rows) % recipe.phase,  # by epoch: phases are whole
+        "without_reward": kept.without_reward(),
+        "held_out_left_out": dict(left_out),
+    }
     return metrics | guard.told() | told
 
 
 def held_out(
-    recipe: RLHF, base: Path, rows: Sequence[dict[str, Any]], seed: int, settings: Settings
-) -> tuple[People | None, Counter[str]]:
-    """The pairs that tell whether people still agree, and how many others were left out, and why.
+    recipe: RLHF, base: Path, rows: list[dict[str, Any]], seed: int, settings: Settings
+) -> tuple[People | None, Counter[str], list[dict[str, Any]]]:
+    """The pairs that tell whether people still agree, what was left out of them, and the prompts.
 
-    Raises Invalid where they were asked for and there are none.
+    Where too few pairs have prompts of their own, some prompts are not learnt from. Raises Invalid
+    where pairs were asked for and there are too few to tell anything.
     """
     if recipe.held_out is None:
-        return None, Counter()
-    learnt = {tuple(row["prompt_ids"]) for row in rows}
+        return None, Counter(), rows
     found = gather("preference", recipe.held_out, settings.database)
     pairs, too_long = tokenized(tokenizer_of(base), found.rows, recipe.longest)
+    learnt = {tuple(row["prompt_ids"]) for row in rows}
     unseen = [pair for pair in pairs if tuple(pair["prompt_ids"]) not in learnt]
+    if len(unseen) < LEAST_HELD_OUT:
+        judged = sorted({tuple(pair["prompt_ids"]) for pair in pairs} & learnt)
+        number = min(len(judged), max(LEAST_HELD_OUT, round(HELD_OUT * len(rows))))
+        learnt -= set(random.Random(seed).sample(judged, number))
+        unseen = [pair for pair in pairs if tuple(pair["prompt_ids"]) not in learnt]
     drawn = random.Random(seed).sample(unseen, min(MOST_HELD_OUT, len(unseen)))
     others = {LEARNT: len(pairs) - len(unseen), MORE: len(unseen) - len(drawn)}
     left_out = found.left_out + too_long + Counter(others)
-    if not drawn:
-        told = ", ".join(f"{number} {why}" for why, number in left_out.items()) or "none was given"
-        raise Invalid(f"--held-out {recipe.held_out}: no pair is left ({told}).")
-    return People(drawn), left_out
+    if len(drawn) < LEAST_HELD_OUT:
+        told = ", ".join(f"{number} {why}" for why, number in left_out.items()) or "no other given"
+        raise Invalid(
+            f"--held-out {recipe.held_out}: {len(drawn)} pairs are left, and {LEAST_HELD_OUT} are "
+            f"needed to tell anything ({told})."
+        )
+    return People(drawn), left_out, [row for row in rows if tuple(row["prompt_ids"]) in learnt]
 
 
 def bounds(recipe: RLHF, people: People | None) -> Bounds:
     """Where training stops."""
     pairs = len(people.pairs) if people else 0
     window = WINDOW[recipe.method]
-    return Bounds(recipe.budget, window, recipe.apart, recipe.longer, pairs)
+    return Bounds(recipe.budget, window, recipe.apart, recipe.longer, recipe.repeats, pairs)
 
 
 def require_fitting(recipe: RLHF, prompts: int) -> None:
     """Raises Invalid where phases, batches and answers do not divide."""
-    if not recipe.rank:
-        raise Invalid("--rank 0: give 1 or more; answers are drawn from the base plus an adapter.")
+    _require_positive(recipe)
     if ranks.number() > 1:
         raise Invalid("align rlhf runs in one process; start it without accelerate launch.")
     if recipe.longest > CONTEXT:
         raise Invalid(f"--longest {recipe.longest}: the engine reads {CONTEXT} tokens at most.")
-    if not recipe.beta > 0:
-        raise Invalid("--beta: give more than 0; what it pays for tells how far it went, too.")
     samples = recipe.phase * recipe.answers
     if recipe.answers < 2:
         raise Invalid("--answers: give 2 or more; an answer is compared with the others.")
@@ -133,22 +146,32 @@ def require_fitting(recipe: RLHF, prompts: int) -> None:
         )
 
 
+def _require_positive(recipe: RLHF) -> None:
+    if not recipe.rank:
+        raise Invalid("--rank 0: give 1 or more; answers are drawn from the base plus an adapter.")
+    for name in ("batch", "micro_batch", "phase", "answer_tokens"):
+        if getattr(recipe, name) < 1:
+            raise Invalid(f"--{name.replace('_', '-')} {getattr(recipe, name)}: give 1 or more.")
+    if not recipe.beta > 0:
+        raise Invalid("--beta: give more than 0; what it pays for tells how far it went, too.")
+
+
 def as_trl(rows: list[dict[str, Any]], answer: int) -> list[dict[str, Any]]:
     """Rows as TRL's trainers take them; the last turn carries the prompt's token ids.
+
+    Rewarders are given the prompt as the row has it (`talk`), calls of tools included.
 
     `answer` is the length in tokens that an answer may have, counted for memory.
     """
     made = []
     for row in rows:
         *before, last = row["prompt"]
-        turns = [{"role": t["role"], "content": t["content"], "ids": ""} for t in before]
-        turns.append(
-            {"role": last["role"], "content": last["content"], "ids": json.dumps(row["prompt_ids"])}
-        )
-        facts = json.dumps(row.get("facts", {}))
-        made.append(
-            {"prompt": turns, "facts": facts, "length": row["length"] + answer, "temperature": 1.0}
-        )
+        turns = [{"role": t["role"], "content": t["content"] or "", "ids": ""} for t in before]
+        ids = json.dumps(row["prompt_ids"])
+        turns.append({"role": last["role"], "content": last["content"], "ids": ids})
+        given = {"talk": json.dumps(row["prompt"]), "facts": json.dumps(row.get("facts", {}))}
+        longest = row["length"] + answer
+        made.append({"prompt": turns, **given, "length": longest, "temperature": 1.0})
     return made
 
 

@@ -24,7 +24,7 @@ from align.data.tokens import tokenized
 from align.families import descend
 from align.recipes import DPO, RLHF, Job, Pretrain, Recipe
 from align.rendering import tokenizer_of
-from align.steps import Report, Steps, alone
+from align.steps import Report, Steps, alone, full_disks_named
 from align.training import MADE
 from assistant.disk import write_synced
 from assistant.errors import Invalid
@@ -93,7 +93,10 @@ def plan(job: Job, recipe: RLHF, settings: Settings, report: Report) -> "Plan":
     tokens = _tokens(base.path, epoch.rows, recipe, "rlhf")[0]
     making = settings.home.resolve() / "making"
     making.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=making, prefix=".plan-") as scratch:
+    with (
+        full_disks_named(),
+        tempfile.TemporaryDirectory(dir=making, prefix=".plan-") as scratch,
+    ):
 
         def train(first: RLHF, rows: Sequence[dict[str, Any]], out: Path) -> dict[str, Any]:
             return rlhf.run(

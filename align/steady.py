@@ -47,7 +47,10 @@ class Anchored:
         moved = self._moved(model, trainer.state.global_step)
         trainer._metrics["train"][MOVED].append(moved.item())
         pull = self.anchor * moved
-        if num_items_in_batch is not None and trainer.model_accepts_loss_kwargs:
+        scaled = trainer.loss_is_scaled_for_ga
+        if scaled is None:
+            scaled = num_items_in_batch is not None and trainer.model_accepts_loss_kwargs
+        if scaled:
             pull = pull / trainer.current_gradient_accumulation_steps  # else that is done later
         return (found[0] + pull, found[1]) if return_outputs else found + pull
 

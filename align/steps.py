@@ -70,7 +70,7 @@ class Steps:
         self._prepare(scratch, inputs)
         self._report(f"{name}: begins")
         began = time.monotonic()
-        with _full_disks_named():
+        with full_disks_named():
             result = work(scratch)
         seconds = round(time.monotonic() - began, 1)
         note = {
@@ -96,7 +96,7 @@ class Steps:
 
 
 @contextmanager
-def _full_disks_named() -> Iterator[None]:
+def full_disks_named() -> Iterator[None]:
     """Raise what the Rust and C++ parts of a step say when they cannot write as the OSError it is.
 
     safetensors and tokenizers end with "(os error 28)"; torch.save knows no number.

@@ -6,6 +6,7 @@ in the weights' own precision as safetensors; the adapter is kept in `made/adapt
 
 import importlib.util
 import json
+import math
 import os
 import random
 import shutil
@@ -28,7 +29,7 @@ from align.merging import check_adapter, keep_whole, merge
 from align.picture import PICTURE, draw_curve
 from align.progress import Progress
 from align.quick.model import quicken
-from align.recipes import DPO, Recipe, Speaking
+from align.recipes import DPO, RLHF, Recipe, Speaking
 from align.rendering import tokenizer_of
 from align.steady import Anchored, steadied
 from assistant.errors import Invalid
@@ -111,6 +112,8 @@ def _keep(model: Any, recipe: Recipe, base: Path, out: Path, form: Form) -> dict
 
 def band(recipe: Recipe) -> Band:
     """How far a recipe lets training lead. Raises Invalid for a band that nothing stays in."""
+    if isinstance(recipe, RLHF):
+        return Band(exploded=math.inf)  # it goes with the rewards' size, and says nothing by itself
     if not isinstance(recipe, DPO):
         return Band()
     if recipe.stretch <= 1:

@@ -89,7 +89,7 @@ class Engine:
     def draw(
         self, prompts: Sequence[list[int]], each: int, longest: int, seed: int
     ) -> list[list[Drawn]]:
-        """`each` answers to each prompt (token ids), sampled at temperature 1.
+        """`each` answers to each prompt (token ids), sampled at temperature 1, by its own seed.
 
         Raises EngineError where the engine failed.
         """
@@ -108,7 +108,7 @@ class Engine:
         self, prompts: Sequence[list[int]], each: int, longest: int, seed: int
     ) -> list[list[Drawn]]:
         asked = [
-            {"prompt": ids, "n": each, "max_tokens": longest, "seed": seed + number}
+            {"prompt": ids, "n": each, "max_tokens": longest, "seed": seed + number * each}
             for number, ids in enumerate(prompts)
         ]
         places = asyncio.Semaphore(max(1, places_of(Machine.this()) // each))

@@ -15,12 +15,17 @@ from align.harm import wilson
 APART = "models_apart"
 RIGHT = "held_out_right"
 LENGTH = "completions/mean_length"
+CUT = "completions/clipped_ratio"  # the share of answers that were cut off
+ENDED = 0.1  # the share of answers that end by themselves at first, below which few say little
+REPEATED = "repeated"  # the share of an answer's 4-grams that it said before, on average
 SECONDS = "seconds/"
 STEP = "step_time"  # seconds, as TRL logs them: those parts, and learning
 
 LEFT = "it left the base as far as it may"
 DIFFERED = "its reward grew, and its reward models came to differ about it"
 LONGER = "its reward grew, and its answers with it"
+ENDLESS = "its reward grew, and its answers came to be cut off"
+REPEATS = "its reward grew, and its answers came to repeat themselves"
 AGAINST = "its reward grew, and it came to prefer what people did not"
 
 
@@ -35,9 +40,20 @@ class Bounds:
     apart: float
     """Times by which the reward models may differ more than at first."""
     longer: float
-    """Times by which answers may be longer than at first."""
+    """Times by which answers may be longer than at first, or end by themselves more rarely."""
+    repeats: float
+    """By how much a larger share of their 4-grams may repeat others than at first."""
     held_out: int = 0
     """Pairs that people judged."""
+
+
+FIRST_AND_LAST = (
+    ("length", LENGTH),
+    ("cut_off", CUT),
+    (REPEATED, REPEATED),
+    ("models_apart", APART),
+    ("held_out_right", RIGHT),
+)
 
 
 class Guard(TrainerCallback):  # type: ignore[misc]
@@ -66,6 +82,11 @@ class Guard(TrainerCallback):  # type: ignore[misc]
             return DIFFERED
         if self._grew(LENGTH, self._bounds.longer):
             return LONGER
+        cut, repeated = self._of(CUT), self._of(REPEATED)
+        if cut and ENDED <= 1 - cut[0] > self._bounds.longer * (1 - cut[-1]):
+            return ENDLESS
+        if repeated and repeated[-1] > repeated[0] + self._bounds.repeats:
+            return REPEATS
         right = self._of(RIGHT)
         pairs = self._bounds.held_out
         if right and pairs and wilson(right[-1] * pairs, pairs)[1] < 0.5:
@@ -79,7 +100,7 @@ class Guard(TrainerCallback):  # type: ignore[misc]
             return {}
         found = {"reward_first": rewards[0], "reward_last": rewards[-1]}
         found["nats_from_base"] = _mean(left[-self._bounds.window :])
-        for name, key in (("length", LENGTH), ("models_apart", APART), ("held_out_right", RIGHT)):
+        for name, key in FIRST_AND_LAST:
             if numbers := self._of(key):
                 found |= {f"{name}_first": numbers[0], f"{name}_last": numbers[-1]}
         stopped = {"stopped": self.why_stopped} if self.why_stopped else {}

@@ -30,6 +30,8 @@ class Plan:
     """Counts, and what was measured; memory and disk in bytes."""
 
     prompts: int
+    not_asked: int
+    """Of an epoch, since its phases are whole."""
     phases: int
     samples: int
     """Of a phase."""
@@ -51,9 +53,10 @@ class Plan:
     def told(self) -> str:
         """In words."""
         parts = ", ".join(f"{name} {took:.1f} s" for name, took in self.phase_seconds.items())
+        rest = f" ({self.not_asked} are over in every epoch)" if self.not_asked else ""
         return (
-            f"{self.prompts} prompts make {self.phases} phases of {self.samples} samples, each "
-            f"learnt in {self.steps} steps.\n"
+            f"{self.prompts} prompts make {self.phases} phases of {self.samples} samples{rest}, "
+            f"each learnt in {self.steps} steps.\n"
             f"Measured here: a phase takes {sum(self.phase_seconds.values()):.0f} s ({parts}); "
             f"starting and ending {self.once_seconds:.0f} s.\n"
             f"In all about {self.seconds / 60:.1f} minutes, {self.memory / estimate.GIB:.1f} GiB "
@@ -84,7 +87,10 @@ def planned(
     need = estimate.needed(estimate.Shape.of(base), rows_as_counted(rows, recipe), recipe)
     samples = recipe.phase * recipe.answers
     steps = samples // recipe.batch
-    return Plan(len(rows), phases, samples, steps, each, max(0.0, once), peak[0], need.disk)
+    not_asked = len(rows) % recipe.phase
+    return Plan(
+        len(rows), not_asked, phases, samples, steps, each, max(0.0, once), peak[0], need.disk
+    )
 
 
 def rows_as_counted(rows: Sequence[dict[str, Any]], recipe: RLHF) -> list[dict[str, Any]]:

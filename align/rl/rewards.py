@@ -13,13 +13,15 @@ from typing import Any
 from align.data.gathering import named_weight
 from align.data.scorers import scorer_of
 from align.quality import repetition
+from align.scoring import Score
 from align.verifiers import answers, gym, instructions, isolation
-from assistant.errors import Invalid
+from assistant.errors import AssistantError, Invalid
 from assistant.registry import Registry
 
 VERIFIER, GYM = "verifier", "gym"
 PER_TOKENS = 100
 UNSURE = 1.0  # by how much of an ensemble's disagreement its score is lowered
+LARGEST = 1e18  # whose square is a number in float32, too
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Rewards:
         """What one of them gives each answer; where that is no number, it is counted."""
         found: list[float | None] = []
         for given in one.rewarder(answered):
-            why = given if isinstance(given, str) else f"{given} is no reward"
-            number = given if not isinstance(given, str) and math.isfinite(given) else None
-            if number is None:
+            why = given if isinstance(given, str) else f"{given:g} is no reward"
+            if isinstance(given, str) or not abs(given) <= LARGEST:
                 self.failed.setdefault(one.name, Counter())[why] += 1
-            found.append(number)
+                found.append(None)
+            else:
+                found.append(given)
         return found
 
     def took_failed(self) -> dict[str, Counter[str]]:
@@ -87,6 +90,14 @@ class Rewards:
         """
         found = [one.rewarder.spread for one in self.named if isinstance(one.rewarder, Model)]
         return sum(found) / len(found) if found else None
+
+
+def require_facts(rewards: Rewards, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises Invalid where no row's facts have what a verifier looks at."""
+    for one in rewards.named:
+        for name in LOOKS_AT.get(one.name.removeprefix(f"{VERIFIER}:"), ()):
+            if not any(name in facts for facts in rows):
+                raise Invalid(f"No row has {name!r}, which --reward {one.name} looks at.")
 
 
 def rewards_of(said: Sequence[str], registry: Registry) -> Rewards:
@@ -130,19 +141,24 @@ def _own(file: Path, function: str) -> Rewarder:
     """A function of one's own, given (conversation, facts), in a process with limits."""
     if not file.is_file():
         raise Invalid(f"There is no file {file} to find the function {function} in.")
+    try:
+        isolation.require(file, function)
+    except ValueError as error:
+        raise Invalid(f"--reward {file}:{function} cannot be used: {error}") from error
 
     def reward(answered: Sequence[Answered]) -> list[float | str]:
         calls = [[one.talk, dict(one.facts)] for one in answered]
-        found, failed = isolation.call(file, function, calls)
-        return [_number(given, failed or NOTHING) for given in found]
+        return [_number(*returned) for returned in isolation.call(file, function, calls)]
 
     return reward
 
 
-def _number(given: Any, otherwise: str) -> float | str:
+def _number(given: Any, why: str) -> float | str:
     if given is None:
-        return otherwise
-    return float(given) if isinstance(given, int | float) else f"{given!r} is no number"
+        return why or NOTHING
+    if not isinstance(given, int | float):
+        return f"{given!r} is no number"[:300]
+    return float(given) if abs(given) <= LARGEST else f"{str(given)[:30]} is no reward"
 
 
 class Model:
@@ -155,9 +171,25 @@ class Model:
 
     def __call__(self, answered: Sequence[Answered]) -> list[float | str]:
         """Each answer's score, less what its members differ by."""
-        scores = self._scorer.score([one.talk for one in answered])
-        self.spread = sum(score.spread for score in scores) / len(scores)
-        return [score.mean - UNSURE * score.spread for score in scores]
+        found: list[float | str] = []
+        spreads = []
+        for score in self._scores([one.talk for one in answered]):
+            if isinstance(score, str):
+                found.append(score)
+            else:
+                found.append(score.mean - UNSURE * score.spread)
+                spreads.append(score.spread)
+        self.spread = sum(spreads) / len(spreads) if spreads else 0.0
+        return found
+
+    def _scores(self, talks: Sequence[list[dict[str, Any]]]) -> list[Score | str]:
+        """Of all together, or, where one cannot be read, of each by itself."""
+        try:
+            return list(self._scorer.score(talks))
+        except (AssistantError, ValueError) as error:
+            if len(talks) == 1:
+                return [str(error)]
+        return [score for talk in talks for score in self._scores([talk])]
 
 
 def _each(check: Callable[[Answered], float]) -> Rewarder:
@@ -168,7 +200,7 @@ def _each(check: Callable[[Answered], float]) -> Rewarder:
             return check(one)
         except KeyError as error:
             return f"the row has no {error.args[0]!r}"
-        except (ValueError, TypeError, Invalid) as error:
+        except (ValueError, AssistantError) as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - a model may write what no check expects
             return f"{type(error).__name__}: {error}"
@@ -196,6 +228,16 @@ VERIFIERS: dict[str, Rewarder] = {
     GYM: _each(lambda one: gym.score(one.text, one.facts["gym"])),
     "tests": _each(lambda one: float(isolation.passes(code_of(one.text), one.facts["tests"]))),
 }
+LOOKS_AT: dict[str, tuple[str, ...]] = {
+    "exact": ("answer",),
+    "numeric": ("answer",),
+    "format": ("form",),
+    "instructions": ("instruction_id_list", "kwargs"),
+    "calls": ("calls",),
+    GYM: ("gym",),
+    "tests": ("tests",),
+}
+"""What of a row each verifier needs."""
 RULES: dict[str, Rewarder] = {
     "length": lambda answered: [one.tokens / PER_TOKENS for one in answered],
     "repetition": _repeats,

@@ -1,7 +1,8 @@
 """TRL's GRPO and RLOO, with answers drawn by an engine, in phases of many samples.
 
 Between two phases the engine gets the weights as they are then. What it thought of each token it
-drew corrects for where it and the trainer differ: by token (GRPO, which TRL does), or by answer.
+drew corrects for where it and the trainer differ: RLOO weighs an answer by how much likelier it is
+to the trainer, and GRPO leaves out one that differs too much (TRL's way).
 """
 
 import json
@@ -10,17 +11,20 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any
 
 import torch
 from trl import GRPOTrainer, RLOOTrainer
 
+from align.quality import repetition
 from align.quick.head import IGNORED
 from align.rl.drawing import Engine
-from align.rl.guard import APART, RIGHT, SECONDS
+from align.rl.guard import APART, REPEATED, RIGHT, SECONDS
 from align.rl.kept import Kept
 from align.rl.people import People
 from align.rl.rewards import Answered, Named, Rewards
+from align.steady import Anchored
 from assistant.errors import Invalid
 
 # What got no reward is counted with its reason; TRL would print whole prompts and answers.
@@ -28,11 +32,12 @@ for trl in ("rloo", "grpo"):
     logging.getLogger(f"trl.trainer.{trl}_trainer").setLevel(logging.ERROR)
 
 
+SEEDS_APART = 10**9  # between the draws of two trainings; an int64 holds them
 ENGINE_APART = "engine_apart"  # nats by token between what it and the trainer think of answers
 MOST_WEIGHT = 3.0  # TRL's for GRPO
 
 
-class Phased:
+class Phased(Anchored):
     """What both have in common; the fields are set after init."""
 
     engine: Engine
@@ -58,7 +63,7 @@ class Phased:
         if self.people:
             with self._timed("held out"):
                 self._log(RIGHT, self.people.right(model))
-        seed = self.seed + trainer.state.global_step * len(prompts)
+        seed = self.seed * SEEDS_APART + trainer.state.global_step * len(prompts)
         with self._timed("drawing"):
             found = self.engine.draw(prompts[::each], each, self.longest, seed)
         drawn = [answer for answers in found for answer in answers]
@@ -115,22 +120,24 @@ class Phased:
                 inputs, prompts, completions, completion_ids
             )
         failed, given_each = self.rewards.took_failed(), rewards.tolist()
-        rewards[rewards.isnan().any(1)] = math.nan
-        if bool(rewards.isnan().all()):
-            why = "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in failed.items())
-            raise Invalid(f"No answer got a reward ({why}); nothing is learnt.")
+        answers = [completion[0]["content"] for completion in completions]
         lines = [
             {
-                "prompt": [{"role": t["role"], "content": t["content"]} for t in prompt],
-                "answer": completion[0]["content"],
+                "prompt": json.loads(row["talk"]),
+                "answer": answer,
                 "rewards": {
                     name: None if math.isnan(number) else number
                     for name, number in zip(trainer.reward_func_names, given, strict=True)
                 },
             }
-            for prompt, completion, given in zip(prompts, completions, given_each, strict=True)
+            for row, answer, given in zip(inputs, answers, given_each, strict=True)
         ]
         self.kept.note(lines, failed, trainer.state.global_step)
+        rewards[rewards.isnan().any(1)] = math.nan
+        if bool(rewards.isnan().all()) and trainer.state.global_step == 0:
+            why = "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in failed.items())
+            raise Invalid(f"No answer got a reward ({why}); nothing is learnt.")
+        self._log(REPEATED, fmean(repetition(answer.split()) for answer in answers))
         if (apart := self.rewards.models_apart) is not None:
             self._log(APART, apart)
         return rewards
@@ -177,17 +184,12 @@ def as_functions(rewards: Rewards) -> list[Any]:
 
     def function(one: Named) -> Any:
         def given(
-            prompts: Any, completions: Any, completion_ids: Any, facts: Any, **_: Any
+            completions: Any, completion_ids: Any, talk: Any, facts: Any, **_: Any
         ) -> list[float | None]:
             answered = [
-                Answered(
-                    [{"role": t["role"], "content": t["content"]} for t in prompt],
-                    json.loads(fact),
-                    completion[0]["content"],
-                    len(ids),
-                )
-                for prompt, completion, ids, fact in zip(
-                    prompts, completions, completion_ids, facts, strict=True
+                Answered(json.loads(said), json.loads(fact), completion[0]["content"], len(ids))
+                for said, fact, completion, ids in zip(
+                    talk, facts, completions, completion_ids, strict=True
                 )
             ]
             return rewards.by(one, answered)

@@ -16,10 +16,13 @@ NEAR = 1e-6  # relative
 SECONDS = 1.0  # to look for a form in one answer: there are forms for which it would take years
 
 
-def exactly(answer: str, expected: str | Sequence[str]) -> bool:
-    """Whether it is one of the expected texts, but for case, spaces and a stop at its end."""
-    wanted = [expected] if isinstance(expected, str) else expected
-    return _plain(answer) in {_plain(one) for one in wanted}
+def exactly(answer: str, expected: Any) -> bool:
+    """Whether it is what is expected, but for case, spaces and a stop at its end.
+
+    That is a text or a number, or one of a list of such.
+    """
+    wanted = expected if isinstance(expected, list) else [expected]
+    return _plain(answer) in {_plain(str(one)) for one in wanted}
 
 
 def _plain(text: str) -> str:

@@ -1,10 +1,12 @@
 """Code that others wrote, a model or a user, run in a process of its own with limits.
 
 The process sees no environment but PATH, an empty folder, and as much time, memory, files and
-processes as it is given. It is no sandbox against an attacker: it can read what its user can read,
-and reach the network where the machine lets it.
+processes as it is given (root may start as many as it likes). Its results have a file of their own,
+which what it prints does not reach. It is no sandbox against an attacker: it can read what its user
+can read, and reach the network where the machine lets it.
 """
 
+import ast
 import contextlib
 import json
 import os
@@ -22,6 +24,7 @@ from typing import IO, Any
 
 MIB = 2**20
 NOTHING = "nothing came back"
+LOST = "it was not called any more after it had ended its process {} times"
 LOOK_SECONDS = 0.05
 MOST_KILLED = 3  # processes of a function, after which it is not called any more
 
@@ -42,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Ended:
-    """How it came to an end: what it printed, or why it failed."""
+    """How it came to an end: what it told, or why it failed."""
 
     out: str
     failed: str = ""
@@ -51,8 +54,8 @@ class Ended:
 def run(script: str, given: str, limits: Limits = Limits(), *, each: bool = False) -> Ended:
     """Run a Python script with `given` on its standard input.
 
-    With `each` it has its seconds for every line that it prints. What it printed before it was
-    ended counts.
+    What it writes to `out` is told; with `each` it has its seconds for every line of that. What it
+    wrote before it was ended counts. Nothing that it started goes on after it.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -63,11 +66,14 @@ def run(script: str, given: str, limits: Limits = Limits(), *, each: bool = Fals
         told.write(given.encode())
         told.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", "-c", script], cwd=folder,
-            env={"PATH": "/usr/bin:/bin"}, stdin=told, stdout=out, stderr=said,
-            preexec_fn=_limited(limits, each), start_new_session=True,
+            [sys.executable, "-I", "-X", "utf8", "-c", OUT + script, str(out.fileno())],
+            cwd=folder, env={"PATH": "/usr/bin:/bin"}, stdin=told, stdout=said, stderr=said,
+            pass_fds=(out.fileno(),), preexec_fn=_limited(limits, each), start_new_session=True,
         )  # fmt: skip
         in_time = _watched(process, out, limits.seconds, each)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         printed, complaint = (_read(file) for file in (out, said))
     if not in_time:
         return Ended(printed, f"it took longer than {limits.seconds:g} s")
@@ -78,7 +84,7 @@ def run(script: str, given: str, limits: Limits = Limits(), *, each: bool = Fals
 
 
 def _watched(process: subprocess.Popen[bytes], out: IO[bytes], seconds: float, each: bool) -> bool:
-    """Wait for its end; False where it took too long, and was ended with what it started."""
+    """Wait for its end; False where it took too long."""
     printed, ends = 0, time.monotonic() + seconds
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -87,8 +93,6 @@ def _watched(process: subprocess.Popen[bytes], out: IO[bytes], seconds: float, e
         if each and (size := os.fstat(out.fileno()).st_size) > printed:
             printed, ends = size, time.monotonic() + seconds
         if time.monotonic() > ends:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             return False
 
 
@@ -111,10 +115,13 @@ def _limited(limits: Limits, each: bool) -> Callable[[], None]:
     return limit
 
 
+OUT = """
+import os, sys
+out = os.fdopen(int(sys.argv.pop()), "w")
+"""
 FUNCTION = """
-import importlib.util, json, sys
+import importlib.util, json
 file, name = json.loads(sys.stdin.readline())
-out, sys.stdout = sys.stdout, sys.stderr  # what the function prints is no result
 spec = importlib.util.spec_from_file_location("given", file)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
@@ -128,14 +135,18 @@ for line in sys.stdin:
     print(said, file=out, flush=True)
 """
 TESTS = """
-import json, sys
-code, tests, mark = json.load(sys.stdin)
-out, sys.stdout = sys.stdout, sys.stderr
-space = {"__name__": "answer"}
-exec(compile(code, "answer", "exec"), space)
-exec(compile(tests, "tests", "exec"), space)
-print(mark, file=out)
+import json
+def check(out):  # what answers import finds no such name
+    code, tests, mark = json.load(sys.stdin)
+    space = {"__name__": "answer"}
+    exec(compile(code, "answer", "exec"), space)
+    exec(compile(tests, "tests", "exec"), space)
+    print(mark, file=out)
+check(globals().pop("out"))
 """
+
+Returned = tuple[Any, str]
+"""What a call returned, or None and why."""
 
 
 def call(
@@ -143,34 +154,48 @@ def call(
     name: str,
     calls: Sequence[Sequence[Any]],
     limits: Limits = Limits(),
-) -> tuple[list[Any], str]:
-    """What a function in a file returns for each list of arguments, and why one first failed.
+) -> list[Returned]:
+    """What a function in a file returns for each list of arguments, or None and why.
 
-    A call that raises, ends the process, or takes too long is None, and the others are made all the
-    same, unless several processes were lost.
+    A call that raises, ends the process, or takes too long costs no other, unless several processes
+    were lost.
     """
-    found: list[Any] = []
-    why = ""
+    found: list[Returned] = []
     for _ in range(MOST_KILLED):
         lines = [json.dumps([str(file.resolve()), name]), *map(json.dumps, calls[len(found) :])]
         ended = run(FUNCTION, "\n".join(lines) + "\n", limits, each=True)
         ready, *told = [json.loads(line) for line in _whole_lines(ended.out)] or [None]
-        found += [value for value, _ in told]
-        why = why or next((said for _, said in told if said), "") or ended.failed
-        if ready is None or len(found) >= len(calls):
-            break
-        found.append(None)  # the call during which it ended
-        why = why or NOTHING
-    missing = [None] * (len(calls) - len(found))
-    return found + missing, why or (NOTHING if missing else "")
+        found += [(value, why) for value, why in told]
+        if ready is None:
+            return [(None, ended.failed or NOTHING)] * len(calls)
+        if len(found) >= len(calls):
+            return found
+        found.append((None, ended.failed or NOTHING))  # the call during which it ended
+    return found + [(None, LOST.format(MOST_KILLED))] * (len(calls) - len(found))
+
+
+def require(file: Path, name: str) -> None:
+    """Raises ValueError, saying why, where a file has no such function or cannot be read."""
+    ended = run(FUNCTION, json.dumps([str(file.resolve()), name]) + "\n")
+    if not ended.out:
+        raise ValueError(ended.failed or NOTHING)
 
 
 def _whole_lines(printed: str) -> list[str]:
     return printed[: printed.rfind("\n") + 1].splitlines()
 
 
-def passes(code: str, tests: str, limits: Limits = Limits()) -> bool:
-    """Whether code runs, and after it its tests (asserts), to their end."""
+def passes(code: str, tests: str | Sequence[str], limits: Limits = Limits()) -> bool:
+    """Whether code runs, and after it its tests (asserts, or a list of them), to their end.
+
+    Raises ValueError for tests that are no Python.
+    """
+    if not isinstance(tests, str):
+        tests = "\n".join(tests)
+    try:
+        ast.parse(tests)
+    except SyntaxError as error:
+        raise ValueError(f"the row's tests are no Python: {error}") from error
     mark = secrets.token_hex(8)  # so that code which ends the process early has not passed
     ended = run(TESTS, json.dumps([code, tests, mark]), limits)
     return not ended.failed and ended.out.strip() == mark

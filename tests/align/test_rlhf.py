@@ -1,6 +1,7 @@
 """Learning from rewards: a tiny model does more of what is rewarded, in phases of an engine."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ PROMPTS = 32
 YES = "def yes(talk, facts):\n    return 'yes' in talk[-1]['content']\n"
 SHORT: dict[str, Any] = {
     "phase": 16, "answers": 8, "batch": 16, "micro_batch": 16, "answer_tokens": 8,
-    "learning_rate": 1e-2, "rank": 8, "beta": 0.001, "drift": 9.0, "budget": 9.0,
+    "learning_rate": 3e-3, "rank": 8, "beta": 0.001, "drift": 9.0, "budget": 9.0, "longer": 99.0,
+    "repeats": 1.0,
 }  # fmt: skip
+
+
+def yes_rather_than_no(prompt: str) -> dict[str, str]:
+    return {"prompt": prompt, "chosen": "yes", "rejected": "no"}
 
 
 def learnt(settings: Settings, reward: tuple[str, ...], **knobs: Any) -> Any:
@@ -37,16 +43,20 @@ def learnt(settings: Settings, reward: tuple[str, ...], **knobs: Any) -> Any:
 def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
     file = tmp_path / "own.py"
     file.write_text(YES)
-    pair = {"prompt": "Is it so?", "chosen": "yes", "rejected": "no"}
-    pairs = write(tmp_path / "pairs.jsonl", [pair, pair | {"prompt": "Is 3 a number?"}])
+    judged = [yes_rather_than_no(f"Is it {number}?") for number in range(8)]
+    for pair in judged[::2]:  # so that nothing that is learnt is against what people prefer
+        pair["chosen"], pair["rejected"] = pair["rejected"], pair["chosen"]
+    judged.append(yes_rather_than_no("Is 3 a number?"))
+    pairs = write(tmp_path / "pairs.jsonl", judged)
     rewards = (f"{file}:yes:0.01", "length:-1")
-    version = learnt(settings, rewards, method="grpo", held_out=str(pairs))
+    version = learnt(settings, rewards, method="grpo", held_out=str(pairs), anchor=0.01)
     assert (version.kind, version.name) == ("rlhf", "rlhf-001")
     made = version.path / "made" / "rlhf"
     curve = [json.loads(line) for line in (made / "curve.jsonl").read_text().splitlines()]
     rewarded = [step["reward"] for step in curve if "reward" in step]
     assert len(curve) == 16  # steps, of two phases
     assert not any("entropy" in step for step in curve)  # nobody computes it
+    assert all(step["moved"] >= 0 for step in curve)  # plain text is read beside it
     assert len(rewarded) == 2
     assert rewarded[1] > rewarded[0]
     for step in curve:
@@ -66,13 +76,17 @@ def test_what_is_rewarded_is_done_more(settings: Settings, tmp_path: Path):
     assert told["metrics"]["reward_last"] > told["metrics"]["reward_first"]
     assert told["metrics"]["held_out_left_out"] == {"of a prompt that is learnt from": 1}
     assert told["metrics"]["held_out_right_first"] == 0.5  # nothing had moved yet
-    assert told["metrics"]["held_out_right_last"] in (0.0, 0.5, 1.0)  # of one pair, the unseen one
+    assert told["metrics"]["held_out_right_last"] * 16 % 1 == 0  # of the eight unseen ones
+    assert told["recipe"]["files"] == {str(file): sha256(YES.encode()).hexdigest()}
+    assert "prompts (16 steps, reward " in version.source
 
 
 @pytest.mark.long
 def test_without_any_reward_nothing_is_made_of_it(settings: Settings):
-    with pytest.raises(Invalid, match=r"No answer got a reward \(verifier:numeric: the row has no"):
-        learnt(settings, ("verifier:numeric",))
+    file = settings.home / "own.py"
+    file.write_text("def nothing(talk, facts):\n    return None\n")
+    with pytest.raises(Invalid, match=r"No answer got a reward \(.*: it returned nothing\)"):
+        learnt(settings, (f"{file}:nothing",))
     assert [version.name for version in Registry(settings.home).versions()] == ["tiny"]
 
 
@@ -139,11 +153,24 @@ def test_a_dry_run_tells_what_two_phases_take_and_leaves_nothing(
     assert list((settings.home / "making").iterdir()) == []
 
 
-def test_judgements_held_out_must_be_of_other_prompts(settings: Settings, tmp_path: Path):
-    pair = {"prompt": "Is 3 a number?", "chosen": "yes", "rejected": "no"}
-    pairs = write(tmp_path / "pairs.jsonl", [pair])
-    with pytest.raises(Invalid, match=r"no pair is left \(1 of a prompt that is learnt from\)"):
+def test_few_judgements_held_out_tell_nothing(settings: Settings, tmp_path: Path):
+    pairs = write(tmp_path / "pairs.jsonl", [yes_rather_than_no("Is 3 a number?")])
+    with pytest.raises(Invalid, match="1 pairs are left, and 8 are needed to tell anything"):
         learnt(settings, ("length:-1",), held_out=str(pairs))
+
+
+def test_what_only_learnt_prompts_were_judged_about_is_held_back_from_learning(
+    settings: Settings, tmp_path: Path
+):
+    asked = [f"Is {number} a number?" for number in range(20)]
+    pairs = write(tmp_path / "pairs.jsonl", [yes_rather_than_no(prompt) for prompt in asked])
+    with pytest.raises(Invalid, match="There are 24 prompts, and a phase takes 32"):
+        learnt(settings, ("length:-1",), held_out=str(pairs), phase=32)
+
+
+def test_rows_must_have_what_rewards_look_at(settings: Settings):
+    with pytest.raises(Invalid, match="No row has 'answer', which --reward verifier:numeric looks"):
+        learnt(settings, ("verifier:numeric",))
 
 
 @pytest.mark.parametrize(
@@ -156,6 +183,10 @@ def test_judgements_held_out_must_be_of_other_prompts(settings: Settings, tmp_pa
         ({"longest": 20}, r"nothing to learn from: .* \(32 longer than 12 tokens\)"),
         ({"beta": 0}, "--beta: give more than 0"),
         ({"batch": 12}, "must be whole batches of --batch 12"),
+        ({"batch": 0}, "--batch 0: give 1 or more"),
+        ({"micro_batch": 0}, "--micro-batch 0: give 1 or more"),
+        ({"phase": 0}, "--phase 0: give 1 or more"),
+        ({"answer_tokens": 0}, "--answer-tokens 0: give 1 or more"),
     ],
 )
 def test_recipes_that_do_not_fit_are_refused_in_words(

@@ -5,9 +5,23 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from align.rl.guard import AGAINST, APART, DIFFERED, LEFT, LENGTH, LONGER, RIGHT, Bounds, Guard
+from align.rl.guard import (
+    AGAINST,
+    APART,
+    CUT,
+    DIFFERED,
+    ENDLESS,
+    LEFT,
+    LENGTH,
+    LONGER,
+    REPEATED,
+    REPEATS,
+    RIGHT,
+    Bounds,
+    Guard,
+)
 
-BOUNDS = Bounds(budget=0.5, window=2, apart=2.0, longer=3.0, held_out=64)
+BOUNDS = Bounds(budget=0.5, window=2, apart=2.0, longer=3.0, repeats=0.2, held_out=64)
 
 
 def watched(*logged: dict[str, Any]) -> tuple[Guard, int]:
@@ -40,6 +54,8 @@ def test_what_left_its_base_too_far_stops_on_the_mean_of_the_last_steps():
     [
         (APART, 0.3, 0.6, 0.61, DIFFERED),
         (LENGTH, 20.0, 60.0, 61.0, LONGER),
+        (CUT, 0.4, 0.79, 0.81, ENDLESS),  # a third of those that ended do
+        (REPEATED, 0.1, 0.3, 0.31, REPEATS),
         (RIGHT, 0.5, 0.38, 0.36, AGAINST),  # 24 and 23 of 64: the interval holds a half, or not
     ],
 )
@@ -52,6 +68,10 @@ def test_a_reward_that_grows_beside_something_worse_stops(
     guard, stopped = watched(begin, phase(1.5, **{number: too_far}))
     assert stopped == 2
     assert guard.told()["stopped"] == why
+
+
+def test_where_hardly_an_answer_ends_at_first_that_fewer_do_is_no_sign():
+    assert watched(phase(1.0, **{CUT: 0.95}), phase(1.5, **{CUT: 1.0}))[1] == 0
 
 
 def test_a_guard_that_was_killed_sees_what_was_logged_before():

@@ -1,10 +1,12 @@
 """What is made of rewards before anything is learnt from them."""
 
+import json
 import math
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 
 from align.rl.trainers import Phased
@@ -26,7 +28,7 @@ class Trainer(Phased, Given):
     state = SimpleNamespace(global_step=0)
 
     def __init__(self) -> None:
-        self._metrics: Any = {"train": {"seconds/rewarding": []}}
+        self._metrics: Any = {"train": {"seconds/rewarding": [], "repeated": []}}
         self.noted: Any = []
         self.kept: Any = SimpleNamespace(note=lambda lines, *_: self.noted.extend(lines))
         self.rewards: Any = SimpleNamespace(
@@ -36,9 +38,12 @@ class Trainer(Phased, Given):
 
 def test_an_answer_that_lacks_one_of_its_rewards_competes_with_none():
     trainer = Trainer()
-    prompts = [[{"role": "user", "content": "Q?"}]] * 3
-    rewards = trainer._calculate_rewards(None, prompts, [[{"content": "A"}]] * 3, None)
+    talk = [{"role": "user", "content": "Q?"}, {"role": "tool", "content": "4", "name": "sum"}]
+    completions = [[{"content": text}] for text in ("A", "B", "a b c d a b c d")]
+    rewards = trainer._calculate_rewards([{"talk": json.dumps(talk)}] * 3, None, completions, None)
     assert rewards.isnan().tolist() == [[False] * 2, [True] * 2, [True] * 2]
     assert rewards[0].tolist() == [1.0, 2.0]
     told = [line["rewards"] for line in trainer.noted]  # what each thought is kept to read
+    assert trainer.noted[0]["prompt"] == talk
+    assert trainer._metrics["train"]["repeated"] == [pytest.approx(0.2 / 3)]
     assert told[1:] == [{"one": 3.0, "other": None}, {"one": None, "other": None}]

@@ -225,6 +225,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return nobody_reads()
+    except KeyboardInterrupt:
+        print("Stopped; run the same command again to go on.", file=sys.stderr)
+        return 130
+    except (MemoryError, RuntimeError) as error:
+        if not _lacked_memory(error):
+            raise
+        print(
+            "Stopped, since there was not memory enough: give a smaller --micro-batch or --longest "
+            "and run the command again.",
+            file=sys.stderr,
+        )
+        return 1
     except OSError as error:
         print(
             f"Stopped ({error.strerror or error}): free some space or make the home writable, then "
@@ -233,6 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def _lacked_memory(error: Exception) -> bool:
+    """Whether Python, or PyTorch on a GPU or a CPU, was given no memory."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate" in said
 
 
 def _make(stage: str, job: Job, recipe: Recipe, as_json: bool) -> None:

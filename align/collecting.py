@@ -10,6 +10,7 @@ from align.aside import learnt_from
 from align.data.files import digest, load, save
 from align.data.gathering import only, split, without
 from align.objectives import Chosen, choose, need
+from align.possible import require_possible
 from align.quality import without_loops
 from align.recipes import Round
 from align.stages import learnt_by
@@ -47,6 +48,8 @@ def begin(knobs: Round, settings: Settings, rounds: Path, report: Report) -> Pat
         raise Invalid(
             "A round learns ties as verdicts on single answers (KTO); --dpo.ties is for align dpo."
         )
+    for stage in ("sft", "dpo", "kto"):
+        require_possible(knobs.recipe(stage))
     base = resolve_now(knobs.base, registry, report)
     registry.verify(base)
     learnt = learnt_by(base, registry)

@@ -10,10 +10,11 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from align.ends import ENDS, EVERY, Ends
-from align.likelihood import surprise, tie_width
+from align.likelihood import share_of_ties, surprise, tie_width
 from align.loading import padding
 from align.recipes import DPO
 from align.training import TakesTokens, lora, train
+from assistant.errors import Invalid
 
 EXTRA = {"tie": False, "weight": 1.0}  # columns besides TRL's, and what they are where absent
 
@@ -25,9 +26,14 @@ def run(
 
     The loss is that of `recipe.loss` plus `recipe.imitate` times the likelihood of the better
     answer (RPO, Pang et al. 2024), which keeps both answers from becoming unlikely together. Ties
-    (`recipe.ties`) and weights are learnt by the sigmoid loss alone.
+    (`recipe.ties`) and weights (`recipe.agree`) are learnt by the sigmoid loss alone. Raises
+    Invalid where they meet another loss, or where all pairs are ties.
     """
-    tied = sum(row.get("tie", False) for row in rows) / len(rows)
+    if recipe.loss != "sigmoid" and (recipe.ties or recipe.agree):
+        raise Invalid(f"--loss {recipe.loss} knows neither --ties nor --agree; sigmoid does.")
+    tied = share_of_ties(rows)
+    mean_weight = sum(row.get("weight", 1.0) for row in rows) / len(rows)
+    rows = [row | {"weight": row.get("weight", 1.0) / mean_weight} for row in rows]
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         config = DPOConfig(
@@ -116,9 +122,10 @@ class _Trainer(TakesTokens, DPOTrainer):  # type: ignore[misc]
         lost = worse - inputs["ref_rejected_logps"]
         losses = surprise(self.beta * (gained - lost), tie, self.tie_width)
         learnt = (labels[:, 1:] != -100).chunk(2)[0] & ~tie[:, None]
-        imitated = -logps.chunk(2)[0][learnt].sum() / learnt.sum().clamp(min=1)
+        liked = logps.chunk(2)[0] * weight[:, None]
+        imitated = -liked[learnt].sum() / learnt.sum().clamp(min=1)
         self._note(gained.detach(), lost.detach(), tie)
-        return (weight * losses).sum() / weight.sum() + self.loss_weights[1] * imitated
+        return (weight * losses).mean() + self.loss_weights[1] * imitated
 
     def _note(self, gained: torch.Tensor, lost: torch.Tensor, tie: torch.Tensor) -> None:
         noted = self._metrics["train" if self.model.training else "eval"]

@@ -48,7 +48,7 @@ class Shape:
             config.num_hidden_layers,
             config.vocab_size,
         )
-        inner = config.intermediate_size
+        inner = getattr(config, "intermediate_size", None) or 4 * hidden  # as GPT-2's layers
         heads = config.num_attention_heads
         head = getattr(config, "head_dim", None) or hidden // heads
         query, key = heads * head, (getattr(config, "num_key_value_heads", None) or heads) * head

@@ -9,6 +9,7 @@ from trl import KTOConfig, KTOTrainer
 
 from align.recipes import KTO
 from align.training import TakesTokens, lora, train
+from assistant.errors import Invalid
 
 
 def run(
@@ -24,6 +25,11 @@ def run(
         recipe = replace(recipe, epochs=1)
     ups = sum(row["label"] for row in rows)
     downs = len(rows) - ups
+    if not ups or not downs:
+        raise Invalid(
+            f"All {len(rows)} answers that are left are called {'good' if ups else 'bad'}; KTO "
+            "compares good and bad."
+        )
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         config = KTOConfig(
@@ -39,7 +45,7 @@ def run(
             peft_config=lora(recipe),
         )  # fmt: skip
 
-    return train(build, recipe, seed, base, rows, out)
+    return train(build, recipe, seed, base, rows, out) | {"epochs": recipe.epochs}
 
 
 class _Trainer(TakesTokens, KTOTrainer):  # type: ignore[misc]

@@ -1,9 +1,21 @@
 """How likely judgements are under a difference of scores: better, worse, or neither."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.nn.functional import logsigmoid
+
+from assistant.errors import Invalid
+
+
+def share_of_ties(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Of token rows. Raises Invalid where all are ties, since nothing is better then."""
+    tied = sum(bool(row.get("tie")) for row in rows)
+    if tied == len(rows):
+        raise Invalid(f"All {tied} pairs are ties; nothing is learnt without a better side.")
+    return tied / len(rows)
 
 
 def tie_width(tied: float) -> float:
@@ -11,7 +23,7 @@ def tie_width(tied: float) -> float:
 
     `tied` is the share of ties. At no difference a tie has the probability (θ - 1) / (θ + 1).
     """
-    return math.log((1 + tied) / (1 - tied)) if tied < 1 else math.inf
+    return math.log((1 + tied) / (1 - tied))
 
 
 def surprise(difference: torch.Tensor, tie: torch.Tensor, width: float) -> torch.Tensor:

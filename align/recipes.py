@@ -157,7 +157,8 @@ class KTO(Speaking):
 
     learning_rate: float = 6e-4
     enough: int = 200
-    """With so many rows each is seen once: new ones teach more than the same again."""
+    """With so many rows each is seen once, whatever --epochs says: new ones teach more than the
+    same again."""
     most: int | None = None
     """Most rows, which the seed draws; without it 300 on a CPU, so that a round ends, and all on a
     GPU. The rest is left for another round."""

@@ -11,7 +11,7 @@ from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from align import ranks
-from align.likelihood import surprise, tie_width
+from align.likelihood import share_of_ties, surprise, tie_width
 from align.loading import SCORER, padding
 from align.recipes import Reward
 from align.scoring import MEMBERS
@@ -30,7 +30,7 @@ def run(
     Each member begins with another head and sees the rows in another order (Lakshminarayanan et al.
     2017). The first lies in `out`, the others in `out/members/1` and so on.
     """
-    tied = sum(row["tie"] for row in rows) / len(rows)
+    tied = share_of_ties(rows)
 
     def build(model: Any, tokenizer: Any, dataset: Dataset, arguments: dict[str, Any]) -> Any:
         config = RewardConfig(**arguments, center_rewards_coefficient=recipe.center)

@@ -20,8 +20,10 @@ from align.cards import Trained, facts_of, told
 from align.data.epoch import Epoch, assembled
 from align.data.files import digest, hashed
 from align.data.gathering import Wanted
+from align.data.packing import cut_apart
 from align.data.tokens import tokenized
 from align.families import descend
+from align.possible import require_possible
 from align.recipes import DPO, RLHF, Job, Pretrain, Recipe
 from align.rendering import tokenizer_of
 from align.steps import Report, Steps, alone, full_disks_named
@@ -29,7 +31,7 @@ from align.training import MADE
 from assistant.disk import write_synced
 from assistant.errors import Invalid
 from assistant.feedback.rows import Row, used_judgements
-from assistant.registry import Registry
+from assistant.registry import Registry, require_name
 from assistant.settings import Settings
 from assistant.sources import resolve_now
 from assistant.version import JUDGES, Version
@@ -109,6 +111,7 @@ def plan(job: Job, recipe: RLHF, settings: Settings, report: Report) -> "Plan":
 def named(stage: str, job: Job, registry: Registry) -> str:
     """What the new version is to be called. Raises Invalid where one is called so already."""
     name = job.name or _next_name(stage, registry)
+    require_name(name)
     if registry.has(name):
         raise Invalid(f"There is a version {name!r} already; choose another --name.")
     return name
@@ -118,6 +121,7 @@ def _gathered(
     stage: str, name: str, job: Job, recipe: Recipe, settings: Settings, report: Report
 ) -> tuple[Version, Epoch]:
     """What to start from, and the rows to learn from."""
+    require_possible(recipe)
     registry = Registry(settings.home)
     base = _base(name, job, recipe, settings, report)
     registry.verify(base)
@@ -130,6 +134,7 @@ def _gathered(
         job.mix,
         job.total,
         learnt_by(base, registry),
+        recipe.room,
     )
     for part in epoch.parts:
         seen = f"each seen {part.seen:.2f} times on average"
@@ -161,8 +166,8 @@ def _base(name: str, job: Job, recipe: Recipe, settings: Settings, report: Repor
             )
         return made
     report("learning a tokenizer from the text")
-    texts = (row.data["text"] for row in rows)
-    return made_from_scratch(texts, size, job.seed, named, registry, made_from)
+    learnt, _ = cut_apart([row.data["text"] for row in rows], recipe.held_out, job.seed)
+    return made_from_scratch(learnt, size, job.seed, named, registry, made_from)
 
 
 def _run(stage: str, base: Version, settings: Settings) -> Run | None:
@@ -237,7 +242,8 @@ def register(
         "stages": [one.story for one in trained],
         "judgements": sorted({j for one in trained for j in one.story["judgements"]}),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), "
+        f"{torch.get_num_threads()} threads, Python {platform.python_version()}",
         "processes": ranks.number(),
     }
     with registry.staging() as made:

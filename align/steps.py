@@ -89,6 +89,7 @@ class Steps:
         """Keep what a killed run left, unless that was made from other inputs."""
         note = scratch / INPUTS
         if scratch.exists() and not (note.is_file() and note.read_text() == _text(inputs)):
+            self._report(f"{scratch.name[1:]}: begun before with other rows or knobs; begins anew")
             shutil.rmtree(scratch)
         if not scratch.exists():
             scratch.mkdir()

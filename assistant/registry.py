@@ -22,6 +22,15 @@ SERVED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model"
 UNSAFE_FILES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
+def require_name(name: str) -> None:
+    """Raises ModelError where no version can be called so."""
+    if not NAME.match(name):
+        raise ModelError(
+            f"{name!r} cannot name a version: use up to 64 small letters, digits, '.', '_', "
+            "'-', starting with a letter or digit."
+        )
+
+
 class Registry:
     """A folder of versions. Registering and promoting are atomic; nothing is ever overwritten."""
 
@@ -83,11 +92,7 @@ class Registry:
         return version
 
     def _check_new(self, name: str) -> None:
-        if not NAME.match(name):
-            raise ModelError(
-                f"{name!r} cannot name a version: use up to 64 small letters, digits, '.', '_', "
-                "'-', starting with a letter or digit."
-            )
+        require_name(name)
         if (self.folder / name).exists():
             raise ModelError(f"There already is a version {name!r}; choose another name.")
 

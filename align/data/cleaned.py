@@ -9,6 +9,7 @@ from typing import Any
 
 from align.data.cleaning import SAMPLES, Choice, Step, as_facts, cleaned
 from align.data.contamination import Evaluation, shipped_questions
+from align.data.files import noted
 from align.data.gathering import STORED, Wanted, examples_of, gather, split
 from align.data.texts import prompt_of
 from assistant.disk import write_synced
@@ -107,13 +108,18 @@ def _understood(source: str) -> tuple[list[tuple[str, Example]] | None, list[Ste
 
 def _questions(file: Path) -> Iterator[str]:
     """The last question of each row; of a plain text, each of its lines."""
-    for _, example in examples_of(str(file)):
-        if isinstance(example, Example) and example.kind == "text":
+    for place, example in examples_of(str(file)):
+        if isinstance(example, Invalid):
+            raise Invalid(
+                f"--against {file}, {place}: {example}; give what is asked there as `prompt`, or as "
+                "lines of plain text."
+            )
+        if example.kind == "text":
             yield from example.text.splitlines()
-        elif isinstance(example, Example):
+        else:
             yield prompt_of(Row({"prompt": example.prompt[-1:]}, "", ()))
 
 
 def _lines(rows: Sequence[Row]) -> str:
-    lines = (json.dumps(row.facts | row.data, ensure_ascii=False, default=str) for row in rows)
+    lines = (json.dumps(noted(row), ensure_ascii=False, default=str) for row in rows)
     return "".join(line + "\n" for line in lines)

@@ -1,5 +1,6 @@
 """Rows that hold what versions are measured on: learning them would be learning the answers."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 from align.data.texts import whole_text, words
@@ -9,7 +10,9 @@ from assistant.feedback.rows import Row
 NGRAM = 8  # words
 MOST = 0.5  # of a question's n-grams
 FEWEST_WORDS = 4  # shorter questions stand in every other text
-QUESTIONS = "harm/questions.txt"
+QUESTIONS = ("harm/questions.txt", "safety/requests.en.txt")
+IN_FAMILIES = "questions.jsonl"  # of which some are only for measuring
+LEARNT = "collect"
 TEXTS = ("harm/plain.txt", "steady.txt")  # whose likelihood tells what a version forgot
 
 
@@ -50,9 +53,11 @@ class Evaluation:
 
 
 def shipped_questions() -> list[str]:
-    """What the harm check asks, and the paragraphs that it and every stage read."""
+    """What the harm check, safety and trials ask, and the paragraphs that every stage reads."""
     paragraphs = [text for name in TEXTS for text in prompts.load(name).split("\n\n")]
-    return [*prompts.load(QUESTIONS).splitlines(), *paragraphs]
+    lines = [line for name in QUESTIONS for line in prompts.load(name).splitlines()]
+    rows = map(json.loads, prompts.load(IN_FAMILIES).splitlines())
+    return [*lines, *(row["text"] for row in rows if row["set"] != LEARNT), *paragraphs]
 
 
 def _grams(said: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:

@@ -7,7 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from assistant.errors import Invalid
 from assistant.feedback.rows import Row
+
+OF_ROW = "judged"  # the column of a file that keeps what was said of a row
+KEPT = (
+    "conversation_id", "judgement_ids", "unfinished", "corrected", "temperature", "weight",
+    "person", "whole",
+)  # fmt: skip
 
 
 def save(rows: Iterable[Row], file: Path) -> str:
@@ -27,6 +34,28 @@ def _row(fields: dict[str, Any]) -> Row:
     for name in ("judgement_ids", "unfinished"):
         fields[name] = tuple(fields[name])
     return Row(**fields)
+
+
+def noted(row: Row) -> dict[str, Any]:
+    """A row as a line that others can read, with all of it that they would not understand."""
+    usual = asdict(Row({}, "", ()))
+    fields = asdict(row)
+    others = {name: fields[name] for name in KEPT if fields[name] != usual[name]}
+    return row.facts | row.data | ({OF_ROW: others} if row.judgement_ids else {})
+
+
+def restored(row: Row) -> Row:
+    """A row with what `noted` wrote beside it, if it did. Raises Invalid where that is broken."""
+    if OF_ROW not in row.facts:
+        return row
+    fields = {name: value for name, value in row.facts.items() if name != OF_ROW}
+    told = row.facts[OF_ROW]
+    try:
+        kept = {name: told[name] for name in KEPT if name in told}
+        made = _row(asdict(row) | {"whole": False, "facts": fields} | kept)
+    except TypeError as error:
+        raise Invalid(f"The column {OF_ROW} is not as `align data clean` wrote it.") from error
+    return made
 
 
 def digest(rows: Iterable[Row]) -> str:

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from align.data.files import hashed
+from align.data.files import hashed, restored
 from assistant.errors import Invalid
 from assistant.feedback.formats import Example, understand
 from assistant.feedback.importing import read_examples
@@ -125,15 +125,21 @@ def _from_examples(shape: Wanted, source: str, examples: Iterable[Placed]) -> Ro
         if not made:
             rows.left_out[f"{name}: {example.kind}, not of the shape {shape}"] += 1
         for data in made:
-            talk = f"{name}:{hashed(data.get('prompt', data))}"
-            whole = example.kind == "chat"
-            rows.rows.append(Row(data, talk, (), whole=whole, facts=example.facts))
+            row = Row(data, _opening(data), (), whole=example.kind == "chat", facts=example.facts)
+            rows.rows.append(restored(row))
     if broken:
         more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
         raise Invalid(
             f"{source} has broken rows ({'; '.join(broken[:NAMED])}{more}); mend or drop them."
         )
     return rows
+
+
+def _opening(data: dict[str, Any]) -> str:
+    """What a conversation is told by: its first turn, so that all its rows are on one side."""
+    said = data.get("prompt") or data.get("messages") or data
+    turns = said if isinstance(said, list) else []
+    return hashed(next((turn["content"] for turn in turns if turn["role"] == "user"), said))
 
 
 def examples_of(source: str) -> Iterator[Placed]:

@@ -5,7 +5,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class Answer:
     whole: bool
     """Whether it ended by itself."""
     score: float | None = None
+    model: str = ""
+    """Which version answered, as the endpoint says: an alias means another one every week."""
 
 
 async def new_questions(
@@ -134,7 +136,7 @@ def scored(
         return list(answers)
     whole = [[*talk, {"role": "assistant", "content": answer.text}] for answer in answers]
     scores = scoring(whole)
-    return [Answer(a.text, a.whole, s) for a, s in zip(answers, scores, strict=True)]
+    return [replace(a, score=s) for a, s in zip(answers, scores, strict=True)]
 
 
 def best(answers: Sequence[Answer], least: float | None) -> Answer | None:
@@ -174,7 +176,10 @@ async def _ask(
             f"{endpoint.url} did not answer ({error}); what it answered before is kept, so run the "
             "same command again once it does."
         ) from error
-    return [Answer(c.message.content or "", c.finish_reason == "stop") for c in made.choices]
+    return [
+        Answer(c.message.content or "", c.finish_reason == "stop", model=made.model)
+        for c in made.choices
+    ]
 
 
 async def _all(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:

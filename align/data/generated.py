@@ -130,14 +130,20 @@ def _rows(
                 continue
             counts["pairs kept"] += 1
             sides = {n: [_turn(a)] for n, a in zip(("chosen", "rejected"), pair, strict=True)}
-            yield {"prompt": talk, **sides, "scores": [a.score for a in pair], "made_by": made_by}
+            maker = made_by | _version(pair[0])
+            yield {"prompt": talk, **sides, "scores": [a.score for a in pair], "made_by": maker}
             continue
         answer = best(answers, wish.least) if wish.scorer else _only(answers)
         if answer is None:
             counts["questions without a good whole answer"] += 1
             continue
         counts["answers kept"] += 1
-        yield {"messages": [*talk, _turn(answer)], "score": answer.score, "made_by": made_by}
+        maker = made_by | _version(answer)
+        yield {"messages": [*talk, _turn(answer)], "score": answer.score, "made_by": maker}
+
+
+def _version(answer: Answer) -> dict[str, str]:
+    return {"model": answer.model} if answer.model else {}
 
 
 def _only(answers: Sequence[Answer]) -> Answer | None:

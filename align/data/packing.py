@@ -64,21 +64,21 @@ def cut_apart(
 ) -> tuple[list[str], list[str]]:
     """Documents to learn from and some held out, about a share of the text.
 
-    Where they are too few to hold whole ones out, the end of the longest is, from a paragraph on.
+    A document that is there several times is on one side alone. Where they are too few to hold whole ones out, the end of the longest is, from a paragraph on.
     """
-    number = round(len(documents) * held_out)
+    different = list(dict.fromkeys(documents))
+    number = round(len(different) * held_out)
     if number or not documents or not held_out:
-        apart = set(random.Random(seed).sample(range(len(documents)), number))
+        apart = set(random.Random(seed).sample(different, number))
         return (
-            [text for i, text in enumerate(documents) if i not in apart],
-            [text for i, text in enumerate(documents) if i in apart],
+            [text for text in documents if text not in apart],
+            [text for text in different if text in apart],
         )
-    longest = max(range(len(documents)), key=lambda i: len(documents[i]))
-    text = documents[longest]
+    text = max(documents, key=len)
     at = text.find("\n\n", round(len(text) * (1 - held_out)))
     if at < 0:
         return list(documents), []
-    kept = [*documents[:longest], text[:at], *documents[longest + 1 :]]
+    kept = [text[:at] if document == text else document for document in documents]
     return kept, [text[at:].lstrip()]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from assistant.errors import Invalid
+from assistant.errors import AssistantError, Invalid
 from assistant.registry import Registry
 
 Talk = list[dict[str, Any]]
@@ -50,7 +50,16 @@ def _of_function(file: Path, name: str) -> Scoring:
     function = getattr(module, name, None)
     if not callable(function):
         raise Invalid(f"{file} has no function {name}.")
-    return lambda talks: [_number(function(talk), f"{file}:{name}") for talk in talks]
+
+    def scored(talk: Talk) -> float | None:
+        try:
+            return _number(function(talk), f"{file}:{name}")
+        except AssistantError:
+            raise
+        except Exception as error:  # it is somebody's own
+            raise Invalid(f"{file}:{name} failed: {type(error).__name__}: {error}.") from error
+
+    return lambda talks: list(map(scored, talks))
 
 
 def _number(value: Any, name: str) -> float | None:

@@ -1,5 +1,6 @@
 """What a source holds, as the trainers will see it: counts, lengths, and rows with what is learnt."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from align.data.gathering import STORED, Wanted, examples_of, gather
-from align.data.tokens import columns, length
+from align.data.tokens import columns, fitting, length
 from assistant.errors import Invalid
 from assistant.feedback.rows import SHAPES, Row
 
@@ -79,8 +80,9 @@ def understood(
     for shape in ALL_SHAPES if sound is not None else SHAPES:
         rows = gather(shape, source, database, learnt, sound)
         if rows.rows:
-            lengths = [length(tokenizer, row) for row in rows.rows]
-            found.held.append(Held(shape, rows.rows, rows.left_out, lengths))
+            fit, refused = fitting(tokenizer, rows.rows, sys.maxsize)
+            lengths = [length(tokenizer, row) for row in fit]
+            found.held.append(Held(shape, fit, rows.left_out + refused, lengths))
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from align.rendering import Refused, Rendered, render, render_prompt
 from assistant.feedback.rows import Row
 
+IGNORED = -100
 ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
 
 
@@ -31,12 +32,29 @@ def tokenized(
         if not all(ids for name, ids in ids_of.items() if name.endswith("_ids")):
             left_out["an answer without text"] += 1
             continue
+        if all(label == IGNORED for label in ids_of.get("labels", (0,))):
+            left_out["every answer has the weight 0"] += 1
+            continue
         size = _size(ids_of)
         if size > longest and "text" not in row.data:  # a text can be cut into pieces
             left_out[f"longer than {longest} tokens"] += 1
             continue
         made.append(ids_of | {"length": size, "temperature": row.temperature})
     return made, left_out
+
+
+def fitting(
+    tokenizer: Any, rows: Sequence[Row], longest: int | None
+) -> tuple[list[Row], Counter[str]]:
+    """The rows that `tokenized` would take, and what it would leave out; all without `longest`."""
+    if longest is None:
+        return list(rows), Counter()
+    found, left_out = [], Counter[str]()
+    for row in rows:
+        taken, why = tokenized(tokenizer, [row], longest)
+        found += [row] if taken else []
+        left_out += why
+    return found, left_out
 
 
 def length(tokenizer: Any, row: Row) -> int:
@@ -60,7 +78,8 @@ def columns(tokenizer: Any, row: Row) -> dict[str, Any]:
         return {"prompt_ids": ids, "prompt": data["prompt"], "facts": data["facts"]}
     if "messages" in data:
         rendered = render(tokenizer, data["messages"], tools)
-        labels = _every_answer(rendered) if row.whole else _last_answer(rendered)
+        weights = [t.get("weight", 1) for t in data["messages"] if t["role"] == "assistant"]
+        labels = _every_answer(rendered, weights) if row.whole else _last_answer(rendered)
         return {"input_ids": rendered.ids, "labels": labels}
     made: dict[str, Any] = {"label": data["label"]} if "label" in data else {}
     if "chosen" in data:
@@ -75,12 +94,17 @@ def columns(tokenizer: Any, row: Row) -> dict[str, Any]:
     return made
 
 
-def _every_answer(rendered: Rendered) -> list[int]:
-    return [i if t else -100 for i, t in zip(rendered.ids, rendered.trained, strict=True)]
+def _every_answer(rendered: Rendered, weights: Sequence[int]) -> list[int]:
+    """All but those whose turn says `"weight": 0`, as OpenAI's files do."""
+    labels, number = [], -1
+    for place, (token, trained) in enumerate(zip(rendered.ids, rendered.trained, strict=True)):
+        number += trained and not (place and rendered.trained[place - 1])
+        labels.append(token if trained and weights[number] else IGNORED)
+    return labels
 
 
 def _last_answer(rendered: Rendered) -> list[int]:
     """Nobody judged the earlier ones."""
     prompt, answer = rendered.split()
     tail = len(rendered.ids) - len(prompt) - len(answer)
-    return [-100] * len(prompt) + answer + [-100] * tail
+    return [IGNORED] * len(prompt) + answer + [IGNORED] * tail

@@ -13,6 +13,7 @@ from align import ranks
 from align.cards import Trained
 from align.data.epoch import Epoch, assembled
 from align.data.files import digest, hashed, load, save
+from align.possible import require_possible
 from align.recipes import Job, Safety
 from align.rendering import tokenizer_of
 from align.safety import classifier, lessons, requests
@@ -42,8 +43,7 @@ def make(job: Job, recipe: Safety, settings: Settings, report: Report) -> tuple[
     """
     if ranks.number() > 1:
         raise Invalid("align safety runs in one process; start it without accelerate launch.")
-    if recipe.answers < 1:
-        raise Invalid(f"--answers {recipe.answers}: give 1 or more.")
+    require_possible(recipe)
     registry = Registry(settings.home)
     name = named(STAGE, job, registry)
     base = resolve_now(job.base, registry, report)

@@ -1,8 +1,10 @@
 """One row of a file, in whichever of the usual formats, as a prompt, answers, and what is said."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, Literal
 
 from assistant.errors import Invalid
@@ -15,6 +17,7 @@ ROLES = {
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "function_call": "call",
     "tool": "tool", "observation": "tool", "function": "tool",
 }  # fmt: skip
+SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 KEPT = ("tool_calls", "tool_call_id", "name")
 UNKNOWN = (
     "no known columns (messages; conversations; instruction and output; chosen and rejected; "
@@ -105,13 +108,39 @@ def _history(said: Any) -> Turns:
 
 
 def _preference(name: str, row: dict[str, Any]) -> Example:
-    chosen, rejected = _sides(row)
+    """Sides are answers, or whole conversations, as turns or written down (hh-rlhf), or texts."""
     if "prompt" in row:
-        prompt = turns(row["prompt"], "user")
-        return _pair(name, row, prompt, [chosen, rejected], "prompt", *SIDES)
+        prompt, sides = turns(row["prompt"], "user"), _sides(row)
+        if all(len(side) > 1 and side[:-1] == prompt for side in sides):
+            sides = [side[-1:] for side in sides]
+        return _pair(name, row, prompt, sides, "prompt", *SIDES)
+    if all(isinstance(row[side], str) for side in SIDES):
+        chosen, rejected = _spoken(*(row[side] for side in SIDES))
+    else:
+        chosen, rejected = _sides(row)
     if rejected[:-1] != chosen[:-1]:
         raise Invalid("chosen and rejected answer different prompts")
     return _pair(name, row, chosen[:-1], [chosen[-1:], rejected[-1:]], *SIDES)
+
+
+def _spoken(chosen: str, rejected: str) -> list[Turns]:
+    """Two conversations written down with "Human:" and "Assistant:", or two ends of one text."""
+    if all(SPEAKER.match(text) for text in (chosen, rejected)):
+        return [_written_down(text) for text in (chosen, rejected)]
+    alike = (one == other for one, other in zip(chosen, rejected, strict=False))
+    same = sum(takewhile(bool, alike))
+    begun = chosen[:same].rfind(" ") + 1
+    if not chosen[:begun].strip():
+        raise Invalid("chosen and rejected have no prompt, and do not begin alike")
+    prompt = {"role": "user", "content": chosen[:begun].strip()}
+    return [[prompt, {"role": "assistant", "content": t[begun:]}] for t in (chosen, rejected)]
+
+
+def _written_down(text: str) -> Turns:
+    _, *parts = SPEAKER.split(text)
+    roles = [{"Human": "user", "Assistant": "assistant"}[speaker] for speaker in parts[::2]]
+    said = [part.strip() for part in parts[1::2]]
+    return [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]
 
 
 def _unpaired(name: str, row: dict[str, Any]) -> Example:
@@ -239,16 +268,30 @@ def _turn(turn: Any) -> dict[str, Any]:
     content = turn.get("content", turn.get("value"))
     if role == "call":  # ShareGPT: the call as JSON text in the place of the answer
         return {"role": "assistant", "content": "", "tool_calls": [call_of(content)]}
-    if isinstance(content, list):
-        content = _joined(content)
-    if content is None and turn.get("tool_calls"):
-        content = ""
-    if not isinstance(content, str):
-        raise Invalid("a turn has no text")
     kept = {name: turn[name] for name in KEPT if turn.get(name)}
+    if role == "assistant" and "weight" in turn:
+        kept |= _weight(turn["weight"])
     if "tool_calls" in kept:
         kept["tool_calls"] = [call_of(call) for call in kept["tool_calls"]]
-    return {"role": role, "content": content, **kept}
+    return {"role": role, "content": _said(turn, content), **kept}
+
+
+def _said(turn: Mapping[str, Any], content: Any) -> str:
+    """The text of a turn; where it only calls tools, none. Raises Invalid."""
+    if isinstance(content, list):
+        return _joined(content)
+    if content is None and turn.get("tool_calls"):
+        return ""
+    if not isinstance(content, str):
+        raise Invalid("a turn has no text")
+    return content
+
+
+def _weight(given: Any) -> dict[str, int]:
+    """OpenAI's: an answer with 0 is read, and not learnt."""
+    if given not in (0, 1):
+        raise Invalid("a turn's weight is neither 0 nor 1")
+    return {} if given else {"weight": 0}
 
 
 def _joined(parts: list[Any]) -> str:

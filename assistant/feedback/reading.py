@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from assistant.errors import Invalid
 
+MOST_IN_A_CELL = 2**31 - 1  # characters
 Numbered = Iterator[tuple[int, Any]]
 
 
@@ -31,7 +33,7 @@ def raw_rows(file: Path) -> Numbered:
     try:
         raw = file.read_bytes()
         yield from read(file, gzip.decompress(raw) if file.suffix == ".gz" else raw)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise Invalid(f"Cannot read {file} ({reason}).") from error
 
@@ -85,10 +87,24 @@ def _parquet(file: Path, raw: bytes) -> Numbered:
 
 def _csv(file: Path, raw: bytes) -> Numbered:
     """The first line names the columns; an empty cell is no value."""
+    csv.field_size_limit(MOST_IN_A_CELL)
     reader = csv.DictReader(io.StringIO(_text_of(file, raw), newline=""))
-    for row in reader:
-        named = {name: cell for name, cell in row.items() if name is not None and cell}
-        yield reader.line_num, named if None not in row else None
+    try:
+        for row in reader:
+            named = {name: _cell(cell) for name, cell in row.items() if name is not None and cell}
+            yield reader.line_num, named if None not in row else None
+    except csv.Error as error:
+        raise Invalid(f"{file}, line {reader.line_num}: {error}.") from error
+
+
+def _cell(text: str | list[str]) -> Any:
+    """Its text, or the turns, calls or tools that are written in it as JSON."""
+    if not (isinstance(text, str) and text.lstrip().startswith("[{")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _plain(file: Path, raw: bytes) -> Numbered:

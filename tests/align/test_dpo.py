@@ -16,6 +16,7 @@ from align.progress import Progress
 from align.recipes import DPO, Job
 from align.rendering import tokenizer_of
 from align.stages import make
+from assistant.errors import Invalid
 from assistant.feedback.rows import Row
 from assistant.settings import Settings
 from assistant.version import Version
@@ -103,6 +104,25 @@ def pairs(weights: list[float]) -> list[Row]:
 def test_rows_that_all_weigh_the_same_have_the_loss_of_trl(tiny, tmp_path, monkeypatch):
     ours, theirs = loss_of(tiny, pairs([0.5] * 16), tmp_path, monkeypatch)
     assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_weights_count_alike_in_whatever_parts_a_batch_is_computed(tiny: Version, tmp_path: Path):
+    tokens, _ = tokenized(tokenizer_of(tiny.path), pairs([0.2, 1.0, 0.5, 0.9]), 1024)
+    losses = []
+    for micro in (4, 1):
+        out = tmp_path / str(micro)
+        recipe = DPO(epochs=2, batch=4, micro_batch=micro, rank=4, anchor=0.0, imitate=0.0)
+        dpo.run(recipe, 0, tiny.path, tokens, out)
+        curve = (out / "made/curve.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in curve])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    assert losses[0][1] < losses[0][0]
+
+
+@pytest.mark.parametrize("more", [{"ties": True}, {"agree": True}])
+def test_other_losses_know_neither_ties_nor_agreement(tiny: Version, tmp_path: Path, more: dict):
+    with pytest.raises(Invalid, match="--loss robust knows neither --ties nor --agree"):
+        dpo.run(DPO(loss="robust", **more), 0, tiny.path, [], tmp_path / "out")
 
 
 def test_a_row_without_weight_changes_nothing(tiny: Version, tmp_path: Path, home: Settings):

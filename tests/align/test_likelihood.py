@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align.likelihood import surprise, tie_width
+from align.likelihood import share_of_ties, surprise, tie_width
+from assistant.errors import Invalid
 
 differences = st.floats(-20, 20)
 
@@ -27,6 +28,12 @@ def test_the_three_outcomes_of_a_comparison_are_all_there_is(difference: float, 
 def test_equal_answers_tie_as_often_as_people_said(tied: float):
     found = surprise(torch.zeros(1), torch.tensor([True]), tie_width(tied)).item()
     assert math.exp(-found) == pytest.approx(tied, rel=1e-4)
+
+
+def test_ties_alone_teach_nothing():
+    assert share_of_ties([{"tie": True}, {}, {"tie": False}, {}]) == 0.25
+    with pytest.raises(Invalid, match="All 2 pairs are ties"):
+        share_of_ties([{"tie": True}] * 2)
 
 
 @given(differences)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from align.recipes import Job
 from align.stages import learnt_by, make
 from align.training import arranged, at_temperature
-from assistant.errors import Invalid
+from assistant.errors import AssistantError, Invalid
 from assistant.registry import Registry
 from assistant.settings import Settings
 from assistant.version import Version
@@ -230,10 +230,22 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_trained(
     assert not (settings.home / "making").exists()
 
 
+def test_a_name_that_no_version_can_have_is_refused_before_anything_is_trained(
+    settings: Settings, tmp_path: Path
+):
+    file = write(tmp_path / "rows.jsonl", rows("sft"))
+    for name in ("My_Model", "../../away"):
+        with pytest.raises(AssistantError, match="cannot name a version"):
+            make("sft", Job(data=(str(file),), name=name), recipe("sft"), settings, print)
+    assert not (settings.home / "making").exists()
+
+
 def test_nothing_to_learn_from_is_said_with_the_reason(settings: Settings, tmp_path: Path):
     file = write(tmp_path / "rows.jsonl", rows("sft"))
     with pytest.raises(Invalid, match=f"{LESSONS} longer than 5 tokens"):
         make("sft", Job(data=(str(file),)), recipe("sft", longest=5), settings, print)
     with pytest.raises(Invalid, match="none was given"):
         make("sft", Job(), recipe("sft"), settings, print)
+    with pytest.raises(Invalid, match="--batch 0: give 1 or more"):
+        make("sft", Job(data=(str(file),)), recipe("sft", batch=0), settings, print)
     assert [v.name for v in Registry(settings.home).versions()] == [NAME]

@@ -1,6 +1,7 @@
 """`align data`: what it prints is what is there, and what it writes can be trained on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from align.data.cleaned import write_cleaned
 from align.data.cleaning import Choice
+from align.data.files import noted
 from align.data.gathering import gather
 from align.data.show import quantiles, show, understood
 from align.rendering import tokenizer_of
@@ -90,13 +92,29 @@ def test_what_is_written_can_be_read_again_and_the_report_has_no_text(tmp_path: 
     learn = gather("preference", str(tmp_path / "made" / "clean.jsonl"), "").rows
     apart = gather("preference", str(tmp_path / "made" / "clean.held-out.jsonl"), "").rows
     assert (len(learn), len(apart)) == (report.written, report.held_out) == (18, 2)
-    assert not {r.conversation_id.split(":")[1] for r in learn} & {
-        r.conversation_id.split(":")[1] for r in apart
-    }
+    assert not {r.conversation_id for r in learn} & {r.conversation_id for r in apart}
     told = (tmp_path / "made" / "clean.report.json").read_text()
     assert "secret words" not in told
     assert json.loads(told)["steps"][3]["reasons"]
     assert any("secret words" in line for line in report.lines())
+
+
+def test_what_people_said_here_is_read_again_as_it_was(settings: Settings, tmp_path: Path):
+    judge(settings, pairs=3, ups=2, downs=2)
+    for shape in ("preference", "unpaired", "messages"):
+        out = tmp_path / f"{shape}.jsonl"
+        said = gather(shape, "feedback", settings.database).rows
+        said[0] = replace(said[0], unfinished=("rejected",), temperature=0.7, weight=0.5)
+        out.write_text("".join(json.dumps(noted(row)) + "\n" for row in said))
+        assert gather(shape, str(out), "sqlite://").rows == said
+        write_cleaned("feedback", out, shape, settings.database, Choice(near=False), (), 0.0, 0)
+        [first, *_] = gather(shape, str(out), "sqlite://").rows
+        assert first.judgement_ids
+        assert first.person
+        assert not first.whole  # nobody judged the earlier answers
+    out.write_text(json.dumps({"messages": said[0].data["messages"], "judged": 3}) + "\n")
+    with pytest.raises(Invalid, match="judged is not as `align data clean` wrote it"):
+        gather("messages", str(out), "sqlite://")
 
 
 def test_broken_rows_are_the_first_step_and_hold_nothing_up(tmp_path: Path):
@@ -140,6 +158,9 @@ def test_questions_of_a_file_are_kept_out(tmp_path: Path):
     assert clean(source, tmp_path / "out.jsonl", against=(held,)).written == 3
     as_rows = write(tmp_path / "exam.jsonl", rows_)
     assert clean(source, tmp_path / "out.jsonl", against=(as_rows,)).written == 3
+    unread = write(tmp_path / "unread.jsonl", [{"question": "Please could you say 1 now"}])
+    with pytest.raises(Invalid, match="give what is asked there as `prompt`"):
+        clean(source, tmp_path / "out.jsonl", against=(unread,))
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,21 @@ def test_what_runs_in_circles_is_left_out_and_counted(tmp_path: Path):
 def test_unclear_mixtures_are_refused(asked: list[str], words: str):
     with pytest.raises(Invalid, match=words):
         assembled("preference", asked, "sqlite://", None, 0)
+
+
+def test_totals_and_measures_are_of_shares(tmp_path: Path):
+    file = write(tmp_path / "a.jsonl", rows("dpo", 4))
+    for more in ({"total": 3}, {"measure": "tokens"}):
+        with pytest.raises(Invalid, match="give every --data its own"):
+            assembled("preference", [str(file)], "sqlite://", None, 0, **more)
+
+
+def test_shares_are_of_what_can_be_learnt(tmp_path: Path, tokenizer):
+    said = [" ".join(map(str, range(100 * n, 100 * n + 60))) for n in range(6)]
+    long = [{"prompt": "Count.", "chosen": text, "rejected": "no"} for text in said]
+    mixed = write(tmp_path / "mixed.jsonl", [*rows("dpo", 4), *long])
+    other = write(tmp_path / "other.jsonl", rows("dpo", 9))
+    given = [f"{mixed}:1", f"{other}:1"]
+    epoch = assembled("preference", given, "sqlite://", tokenizer, 0, longest=100)
+    assert [part.rows for part in epoch.parts] == [4, 4]
+    assert epoch.left_out["longer than 100 tokens"] == 6

@@ -94,7 +94,7 @@ def test_the_best_whole_answer_is_kept_with_who_made_it(script, scorer, question
     assert told == {"questions": 2, "answers drawn": 8, "answers not scored": 0, "answers kept": 2}
     assert [row["messages"][-1]["content"] for row in rows] == ["Why?!!", "How?!!"]  # !!! is cut
     assert rows[0]["score"] == 6
-    assert rows[0]["made_by"]["model"] == "model"
+    assert rows[0]["made_by"]["model"] == "m"  # which answered, whatever it was asked for by
     assert rows[0]["made_by"]["scorer"] == scorer
     assert "secret-key" not in (tmp_path / "out.jsonl").read_text()
     assert [row.whole for row in gather("messages", str(tmp_path / "out.jsonl"), "").rows] == [

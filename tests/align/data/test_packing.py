@@ -95,7 +95,7 @@ def test_a_document_ends_with_the_usual_token(tiny: Version):
     assert tokenizer.decode([document_end(tokenizer)]) == "<|endoftext|>"
 
 
-@given(st.lists(st.text("ab\n", min_size=1), max_size=40), st.sampled_from([0.0, 0.05, 0.3]))
+@given(st.lists(st.text("ab\n", min_size=1), max_size=40, unique=True), st.sampled_from([0.0, 0.05, 0.3]))
 def test_held_out_texts_are_not_learnt(texts, held_out):
     learn, apart = cut_apart(texts, held_out, seed=0)
     if not apart:
@@ -103,6 +103,13 @@ def test_held_out_texts_are_not_learnt(texts, held_out):
     elif len(learn) < len(texts):
         assert sorted([*learn, *apart]) == sorted(texts)
         assert len(apart) == round(len(texts) * held_out)
+
+
+def test_a_document_that_is_there_twice_is_on_one_side():
+    kept, apart = cut_apart([f"text {n % 5}" for n in range(20)], 0.2, 0)
+    assert len(apart) == 1
+    assert len(kept) == 16
+    assert apart[0] not in kept
 
 
 @pytest.mark.parametrize("held_out", [0.1, 0.5])

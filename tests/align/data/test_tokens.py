@@ -90,6 +90,18 @@ def test_every_answer_of_a_whole_conversation_is_learnt(tokenizer):
     assert learnt == f"Red.{END}Blue.{END}"
 
 
+def test_an_answer_with_the_weight_0_is_read_and_not_learnt(tokenizer):
+    talk = [dict(turn) for turn in TALK]
+    talk[1]["weight"] = 0
+    [row], _ = tokenized(tokenizer, [Row({"messages": talk}, "conv", (), whole=True)], 1024)
+    learnt = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label >= 0]
+    assert tokenizer.decode(learnt) == f"Blue.{END}"
+    assert "Red." in tokenizer.decode(row["input_ids"])
+    talk[3]["weight"] = 0
+    none, why = tokenized(tokenizer, [Row({"messages": talk}, "conv", (), whole=True)], 1024)
+    assert (none, why) == ([], {"every answer has the weight 0": 1})
+
+
 def test_a_tool_call_is_learnt_and_the_tools_and_their_result_are_read(tokenizer):
     tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
     call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}

@@ -38,6 +38,16 @@ PAIRS = {
         "chosen": [user("Q?"), assistant("A")],
         "rejected": [user("Q?"), assistant("B")],
     },
+    "chosen/rejected, prompt within and beside": {
+        "prompt": "Q?",
+        "chosen": [user("Q?"), assistant("A")],
+        "rejected": [user("Q?"), assistant("B")],
+    },
+    "chosen/rejected, written down": {
+        "chosen": "\n\nHuman: Q?\n\nAssistant: A",
+        "rejected": "\n\nHuman: Q?\n\nAssistant: B",
+    },
+    "chosen/rejected, ends of a text": {"chosen": "Q? A", "rejected": "Q? B"},
     "OpenAI preference": {
         "input": {"messages": [user("Q?")], "tools": [], "parallel_tool_calls": True},
         "preferred_output": [assistant("A")],
@@ -140,10 +150,31 @@ def test_an_answer_may_be_a_call_alone():
     assert understand({"messages": [user("1 + 1?"), called]}).answers[0]["tool_calls"] == [CALL]
 
 
+def test_a_conversation_written_down_has_its_turns():
+    spoken = "\n\nHuman: Hi\n\nAssistant: Hello.\nYes?\n\nHuman: Q?\n\nAssistant:"
+    read = understand({"chosen": f"{spoken} A", "rejected": f"{spoken} B"})
+    assert read.prompt == [user("Hi"), assistant("Hello.\nYes?"), user("Q?")]
+    assert read.texts == ("A", "B")
+
+
+def test_answers_with_the_weight_0_are_told_apart():
+    talk = [
+        user("Q?"),
+        {**assistant("A"), "weight": 0},
+        user("R?"),
+        {**assistant("B"), "weight": 1},
+    ]
+    read = understand({"messages": talk})
+    assert read.prompt[1] == {**assistant("A"), "weight": 0}
+    assert read.answers == (assistant("B"),)
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
         ({"question": "Q?"}, "no known columns"),
+        ({"chosen": "Yes.", "rejected": "No."}, "have no prompt, and do not begin alike"),
+        ({"messages": [user("Q?"), {**assistant("A"), "weight": 0.5}]}, "neither 0 nor 1"),
         ({"instruction": "Q?"}, "no known columns"),
         ({"messages": [user("Q?"), assistant("A"), user("R?")]}, "does not end with an answer"),
         ({"messages": [user("Q?"), assistant(" ")]}, "one assistant turn with text"),

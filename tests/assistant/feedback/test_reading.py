@@ -42,6 +42,17 @@ def test_a_line_too_long_for_its_table_is_broken_and_an_empty_cell_is_nothing(tm
     assert dict(raw_rows(file)) == {2: {"prompt": "Q?", "completion": "A"}, 3: None}
 
 
+def test_turns_in_a_cell_are_read_as_json_and_cells_may_be_long(tmp_path: Path):
+    file = tmp_path / "rows.csv"
+    long = "x" * 200_000
+    turns = '"[{""role"": ""user"", ""content"": ""Q?""}]"'
+    file.write_text(f'prompt,completion\n{turns},{long}\n"[{{not JSON",A\n')
+    assert [row for _, row in raw_rows(file)] == [
+        {"prompt": [{"role": "user", "content": "Q?"}], "completion": long},
+        {"prompt": "[{not JSON", "completion": "A"},
+    ]
+
+
 def test_a_plain_text_is_one_document(tmp_path: Path):
     file = tmp_path / "story.txt"
     file.write_text("Once.\n\nThen.")
@@ -64,6 +75,7 @@ def test_a_folder_is_its_known_files(tmp_path: Path):
         ("rows.txt", b"\xff\xfe\x00", "not UTF-8"),
         ("rows.jsonl.gz", b"plain", "Cannot read"),
         ("rows.parquet", b"plain", "not a readable Parquet"),
+        ("rows.jsonl.gz", gzip.compress(b"x" * 99)[:12] + b"\xff" * 20, "Cannot read"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes, words: str):

@@ -1,5 +1,8 @@
 """Versions: what exists, what is served, and each one's card."""
 
+import base64
+import html
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -8,9 +11,12 @@ from assistant.page.align_tab import trial_in_words
 from assistant.page.visitor import AT_ONCE, EVENT, Desk, attempt
 from assistant.version import Version
 
+CURVE = "made/**/curve.svg"
+LARGEST = 2**20  # bytes of a picture that is shown
+
 
 class VersionsTab:
-    """A list of versions and the card of the chosen one."""
+    """A list of versions, the card of the chosen one, and how its trainings went."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -20,12 +26,14 @@ class VersionsTab:
             self._promote = gr.Button(self._say("promote"), size="sm", elem_id="promote")
             self._back = gr.Button(self._say("roll_back"), size="sm", elem_id="roll-back")
         self._card = gr.Markdown(elem_id="version-card")
+        self._curves = gr.HTML(elem_id="version-curves")
 
     def wire(self, tab: gr.Tab) -> None:
         """Refresh the list when the tab is opened; show the card of what is chosen."""
-        shown = [self._list, self._card]
+        told = [self._card, self._curves]
+        shown = [self._list, *told]
         tab.select(self.refresh, None, shown, **AT_ONCE)
-        self._list.input(self.card, self._list, self._card, **AT_ONCE)
+        self._list.input(self.card, self._list, told, **AT_ONCE)
         self._promote.click(self.promote, self._list, shown, **EVENT)
         self._back.click(self.roll_back, None, shown, **EVENT)
 
@@ -58,16 +66,19 @@ class VersionsTab:
             marks += [self._say("card_candidate")] if trial and trial.candidate == name else []
             choices.append((f"{name} ({', '.join(marks)})" if marks else name, name))
         if not versions:
-            return [gr.update(choices=[], value=None), ""]
+            return [gr.update(choices=[], value=None), "", ""]
         chosen = served[0].name if served else next(iter(versions))
-        return [gr.update(choices=choices, value=chosen), await self._text(versions[chosen])]
+        return [gr.update(choices=choices, value=chosen), *await self._told(versions[chosen])]
 
-    async def card(self, name: str) -> str:
-        """The card of one version, as Markdown."""
+    async def card(self, name: str) -> list[str]:
+        """The card of one version, as Markdown, and its curves, as HTML."""
         for served in self._desk.chat.fleet.served():
             if served.version.name == name and not self._desk.registry.has(name):
-                return await self._text(served.version)
-        return await self._text(await attempt(self._desk.registry.get, name))
+                return await self._told(served.version)
+        return await self._told(await attempt(self._desk.registry.get, name))
+
+    async def _told(self, version: Version) -> list[str]:
+        return [await self._text(version), await attempt(curves_of, version.path)]
 
     async def _text(self, version: Version) -> str:
         say = self._say
@@ -114,3 +125,19 @@ class VersionsTab:
         outcome = self._say(f"outcome_{trial.outcome}")
         told = self._say("trial_ended", outcome=outcome, reason=trial.reason)
         return [(self._say("card_trial"), told)]
+
+
+def curves_of(folder: Path) -> str:
+    """The pictures of how each training of a version went, as HTML; a script in one cannot run."""
+    found = [file for file in sorted(folder.glob(CURVE)) if file.stat().st_size <= LARGEST]
+    return "".join(map(_figure, found))
+
+
+def _figure(file: Path) -> str:
+    name = html.escape(file.parent.name)
+    picture = base64.b64encode(file.read_bytes()).decode()
+    return (
+        f"<figure><figcaption>{name}</figcaption>"
+        f'<img alt="{name}" style="max-width: 100%" src="data:image/svg+xml;base64,{picture}">'
+        "</figure>"
+    )

@@ -131,6 +131,9 @@ def promote(product: Product, page: Page, pictures: Path) -> None:
     page.get_by_role("tab", name="Versions").click()
     page.get_by_label(CANDIDATE, exact=False).check()
     expect(page.locator("#version-card")).to_contain_text(f"{CANDIDATE} ← {STOCK}")
+    curves = page.locator("#version-curves img")
+    expect(curves.first).to_be_visible()
+    assert curves.first.evaluate("image => image.naturalWidth") > 200  # it could be drawn
     page.screenshot(path=pictures / "candidate.png", full_page=True)
     with ThreadPoolExecutor(1) as pool:
         begun = pool.submit(long_answer, product)

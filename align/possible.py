@@ -9,7 +9,7 @@ LEAST = {
     "epochs": 1,
     "batch": 1,
     "micro_batch": 1,
-    "longest": 2,
+    "longest": 1,
     "rank": 0,
     "save_every": 0,
     "drift": 0,

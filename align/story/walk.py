@@ -99,7 +99,7 @@ def write_data(there: World, folder: Path, given: Path | None, seed: int) -> dic
     folder.mkdir(parents=True, exist_ok=True)
     pages = list(there.book(seed))
     if given:
-        pages += [page for page in given.read_text(encoding="utf-8").split("\n\n") if page.strip()]
+        pages += _pages(given)
     rows: dict[str, list[dict[str, Any]]] = {
         "text": [{"text": page} for page in dict.fromkeys(pages)],
         "chats": lessons.chats(there.taught, there.unknown, seed),
@@ -110,6 +110,14 @@ def write_data(there: World, folder: Path, given: Path | None, seed: int) -> dic
     for name, file in files.items():
         write_synced(file, "".join(json.dumps(row) + "\n" for row in rows[name]))
     return files
+
+
+def _pages(file: Path) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{file} is not UTF-8 text ({error}).") from error
+    return [page for page in text.split("\n\n") if page.strip()]
 
 
 def require_same(way: Sequence[Stage], files: dict[str, Path], seed: int, folder: Path) -> None:

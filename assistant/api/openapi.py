@@ -18,6 +18,12 @@ GUARDED = ("/v1/", "/metrics")
 LIMITS = [f"x-ratelimit-{f}-{of}" for of in ("requests", "tokens") for f in ("limit", "remaining")]
 ALWAYS = ("x-request-id", "openai-processing-ms", "openai-version")
 TEXT = {"schema": {"type": "string"}}
+EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
+"""Of a stream, as server-sent events are read."""
 
 
 def takes(*forms: type[BaseModel]) -> dict[str, Any]:
@@ -33,7 +39,7 @@ def gives(
     """For a route: the body of a success, which may also come as events, and of failures."""
     success: dict[str, Any] = {"model": answer}
     if streams:
-        success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        success["content"] = {"text/event-stream": {"schema": EVENT}}
     return {status: success, **fails()}
 
 

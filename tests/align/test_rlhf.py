@@ -181,7 +181,7 @@ def test_rows_must_have_what_rewards_look_at(settings: Settings):
         ({"rank": 0}, "--rank 0: give 1 or more"),
         ({"longest": 2048}, "the engine reads 1024 tokens at most"),
         ({"longest": 20}, r"nothing to learn from: .* \(32 longer than 12 tokens\)"),
-        ({"beta": 0}, "--beta: give more than 0"),
+        ({"beta": 0}, "--beta 0: give more than 0"),
         ({"batch": 12}, "must be whole batches of --batch 12"),
         ({"batch": 0}, "--batch 0: give 1 or more"),
         ({"micro_batch": 0}, "--micro-batch 0: give 1 or more"),

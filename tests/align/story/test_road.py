@@ -43,3 +43,10 @@ def test_from_text_to_a_story_and_no_second_time(tmp_path: Path, monkeypatch: py
 def test_a_text_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(Invalid, match="no file"):
         road.run(tmp_path, tmp_path, tmp_path / "none.txt", 1.0, 0, print)
+
+
+def test_a_text_that_is_no_text_is_named(tmp_path: Path):
+    file = tmp_path / "picture.txt"
+    file.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(Invalid, match=r"picture\.txt is not UTF-8 text"):
+        road.run(tmp_path / "road", tmp_path / "out", file, 1.0, 0, print)

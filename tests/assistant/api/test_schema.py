@@ -1,6 +1,7 @@
 """Whatever is sent, the API answers as /openapi.json says, and never with a failure of its own."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -44,3 +45,18 @@ def test_every_operation_does_what_its_description_says(own: Api):
             case.call_and_validate(checks=CHECKS)
 
         check()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Q?"}]}),
+        ("/v1/completions", {"prompt": "Once"}),
+        ("/v1/responses", {"input": "Q?"}),
+    ],
+)
+def test_streams_are_events_as_described(own: Api, path: str, body: dict[str, Any]):
+    described = schemathesis.openapi.from_url(f"{own.url}/openapi.json")
+    case = described[path]["POST"].Case(body=body | {"model": "assistant", "stream": True})
+    answer = case.call_and_validate(checks=CHECKS)
+    assert answer.headers["content-type"][0].startswith("text/event-stream")

@@ -93,7 +93,7 @@ def write_cleaned(
 
 
 def _understood(source: str) -> tuple[list[tuple[str, Example]] | None, list[Step]]:
-    """The examples of a file, folder or hub name that are understood, and what was wrong with others.
+    """The examples of a file, folder or hub name that are understood, and what others lack.
 
     What people said here is none of these, and always is.
     """
@@ -111,8 +111,8 @@ def _questions(file: Path) -> Iterator[str]:
     for place, example in examples_of(str(file)):
         if isinstance(example, Invalid):
             raise Invalid(
-                f"--against {file}, {place}: {example}; give what is asked there as `prompt`, or as "
-                "lines of plain text."
+                f"--against {file}, {place}: {example}; give what is asked there as `prompt`, or "
+                "as lines of plain text."
             )
         if example.kind == "text":
             yield from example.text.splitlines()

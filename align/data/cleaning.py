@@ -1,4 +1,4 @@
-"""What is done to rows before anything learns from them: steps one can see, counted, with samples."""
+"""What is done to rows before anything learns from them: visible steps, counted, with samples."""
 
 import unicodedata
 from collections import Counter

@@ -22,11 +22,11 @@ def show(
     examples: int = 2,
     json: AsJson = False,
 ) -> None:
-    """Print what was understood of a source: counts, lengths in tokens, rows as the model sees them.
+    """Print what was understood of a source: counts, lengths in tokens, rows as a model sees them.
 
     Args:
-        source: `feedback`, `new-feedback` or `old-feedback` (which the base has learnt from), a file,
-            a folder, or a hub name.
+        source: `feedback`, `new-feedback` or `old-feedback` (which the base has learnt from), a
+            file, a folder, or a hub name.
         base: Whose tokenizer and chat template to show it with.
         examples: How many rows of each shape to print.
     """
@@ -82,14 +82,12 @@ def clean(
         held_out: Share of conversations to write to a file of their own.
         seed: What decides which conversations are held out.
     """
-    from align.data.cleaning import Choice
     from align.data.cleaned import write_cleaned
+    from align.data.cleaning import Choice
 
     settings = from_environment(os.environ)
     choice = Choice(mask, near, boilerplate, languages)
-    report = write_cleaned(
-        source, out, shape, settings.database, choice, against, held_out, seed
-    )
+    report = write_cleaned(source, out, shape, settings.database, choice, against, held_out, seed)
     if json:
         _print_json(report.as_facts())
         return

@@ -19,8 +19,8 @@ TEXTS = ("harm/plain.txt", "steady.txt")  # whose likelihood tells what a versio
 class Evaluation:
     """The questions that versions are measured on, whatever words stand around them.
 
-    A row is contaminated if it holds at least half of the 8-grams of one question (as Tülu 3 counts,
-    Lambert et al. 2024), or a shorter question whole.
+    A row is contaminated if it holds at least half of the 8-grams of one question (as Tülu 3
+    counts, Lambert et al. 2024), or a shorter question whole.
     """
 
     def __init__(self, questions: Iterable[str]) -> None:

@@ -170,15 +170,10 @@ def _from_hub(name: str) -> Any:
 def _shaped(shape: Wanted, example: Example) -> Iterator[dict[str, Any]]:
     tools = {"tools": list(example.tools)} if example.tools else {}
     match shape, example.kind:
-        case ("preference" | "comparison"), "pair":
+        case (("preference" | "comparison"), "pair"):
             yield _sides(example, 0, 1) | tools | _apart_by(example.margin)
-        case ("preference" | "comparison"), "ranking":
-            for one, other in combinations(range(len(example.answers)), 2):
-                better, worse = sorted((one, other), key=lambda i: example.ranks[i])
-                if margin := example.ranks[worse] - example.ranks[better]:
-                    yield _sides(example, better, worse) | tools | _apart_by(margin)
-                elif shape == "comparison":
-                    yield _sides(example, better, worse) | tools | {"tie": True}
+        case (("preference" | "comparison"), "ranking"):
+            yield from (sides | tools for sides in _ranked(example, ties=shape == "comparison"))
         case "unpaired", "thumb":
             completion = [example.answers[0]]
             judged = {"completion": completion, "label": example.liked}
@@ -189,6 +184,16 @@ def _shaped(shape: Wanted, example: Example) -> Iterator[dict[str, Any]]:
             yield {"prompt": example.prompt, "facts": example.facts} | tools
         case "text", "text":
             yield {"text": example.text}
+
+
+def _ranked(example: Example, *, ties: bool) -> Iterator[dict[str, Any]]:
+    """Each two answers of a ranking, the better one first; the same rank is a tie."""
+    for two in combinations(range(len(example.answers)), 2):
+        better, worse = sorted(two, key=lambda i: example.ranks[i])
+        if margin := example.ranks[worse] - example.ranks[better]:
+            yield _sides(example, better, worse) | _apart_by(margin)
+        elif ties:
+            yield _sides(example, better, worse) | {"tie": True}
 
 
 def _apart_by(margin: float) -> dict[str, float]:

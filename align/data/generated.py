@@ -154,9 +154,7 @@ def _turn(answer: Answer) -> dict[str, str]:
     return {"role": "assistant", "content": answer.text}
 
 
-def _progress(
-    total: int, what: str, report: Callable[[str], None]
-) -> Callable[[int], None]:
+def _progress(total: int, what: str, report: Callable[[str], None]) -> Callable[[int], None]:
     """Says how far it is whenever another tenth is done."""
     told = -1
 

@@ -11,9 +11,7 @@ DOCUMENT_END = "<|endoftext|>"
 Piece = tuple[list[int], list[int]]  # ids and labels
 
 
-def packed(
-    rows: Sequence[dict[str, Any]], block: int, end: int, seed: int
-) -> list[dict[str, Any]]:
+def packed(rows: Sequence[dict[str, Any]], block: int, end: int, seed: int) -> list[dict[str, Any]]:
     """Documents (input_ids) in blocks of at most `block` tokens; see `side_by_side`.
 
     Each is ended by `end`; a longer one is cut into pieces, each of which fills a block.
@@ -28,9 +26,7 @@ def packed(
     return _blocks([(piece, piece) for piece in whole], block, seed, 1.0)
 
 
-def side_by_side(
-    rows: Sequence[dict[str, Any]], block: int, seed: int
-) -> list[dict[str, Any]]:
+def side_by_side(rows: Sequence[dict[str, Any]], block: int, seed: int) -> list[dict[str, Any]]:
     """Token rows (input_ids, labels) in blocks of at most `block` tokens, in random order.
 
     None is longer than a block. `seq_lengths` tells TRL's collator where rows begin, and that their
@@ -59,12 +55,11 @@ def _blocks(
     return [_row(pieces) | {"temperature": temperature} for pieces in blocks]
 
 
-def cut_apart(
-    documents: Sequence[str], held_out: float, seed: int
-) -> tuple[list[str], list[str]]:
+def cut_apart(documents: Sequence[str], held_out: float, seed: int) -> tuple[list[str], list[str]]:
     """Documents to learn from and some held out, about a share of the text.
 
-    A document that is there several times is on one side alone. Where they are too few to hold whole ones out, the end of the longest is, from a paragraph on.
+    A document that is there several times is on one side alone. Where they are too few to hold
+    whole ones out, the end of the longest is, from a paragraph on.
     """
     different = list(dict.fromkeys(documents))
     number = round(len(different) * held_out)

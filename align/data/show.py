@@ -1,4 +1,4 @@
-"""What a source holds, as the trainers will see it: counts, lengths, and rows with what is learnt."""
+"""What a source holds, as trainers will see it: counts, lengths, and rows with what is learnt."""
 
 import sys
 from collections import Counter
@@ -147,5 +147,3 @@ def _coloured(tokenizer: Any, ids: Sequence[int], learnt: Sequence[bool]) -> Tex
         piece = tokenizer.decode([i for i, _ in run])
         text.append(piece, LEARNT if is_learnt else READ)
     return text
-
-

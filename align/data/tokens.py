@@ -17,8 +17,9 @@ def tokenized(
     """Rows as token ids under TRL's column names; what is too long, empty or refused is counted.
 
     preference: prompt_ids, chosen_ids, rejected_ids, tie, weight, margin; unpaired: prompt_ids,
-    completion_ids, label; messages: input_ids and labels (-100 where nothing is learnt: of what people judged all but the
-    last answer, of conversations in files all but the answers). An answer carries its end token
+    completion_ids, label; messages: input_ids and labels (-100 where nothing is learnt: of what
+    people judged all but the last answer, of conversations in files all but the answers). An answer
+    carries its end token
     unless it was cut off (learning to end there would be learning to end anywhere), or is disliked
     on its own: that it ended is not what was wrong with it; unlearning that makes answers endless.
     """

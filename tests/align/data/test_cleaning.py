@@ -167,5 +167,7 @@ def test_questions_that_versions_are_measured_on_are_found(text: str, contaminat
 
 def test_every_question_of_the_harm_check_is_known():
     asked = prompts.load("harm/questions.txt").splitlines()
-    kept, gone = Evaluation(shipped_questions()).without([chat(question, "Yes.") for question in asked])
+    kept, gone = Evaluation(shipped_questions()).without(
+        [chat(question, "Yes.") for question in asked]
+    )
     assert (len(kept), len(gone)) == (0, len(asked))

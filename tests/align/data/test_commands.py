@@ -1,5 +1,6 @@
 """`align data`: what it prints is what is there, and what it writes can be trained on."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from align.data.gathering import gather
 from align.data.show import quantiles, show, understood
 from align.rendering import tokenizer_of
 from assistant.errors import Invalid
-from assistant.version import Version
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.lessons import judge, rows, write
 
 
@@ -25,7 +26,7 @@ def tokenizer(tiny: Version):
 
 
 def printed(found, tokenizer, examples: int = 1, **how) -> str:
-    console = Console(width=100, record=True, file=open("/dev/null", "w"), **how)  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO(), **how)
     show(found, tokenizer, examples, console)
     return console.export_text(styles=how.get("force_terminal", False))
 

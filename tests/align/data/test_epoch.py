@@ -9,8 +9,8 @@ from align.data.tokens import length
 from align.quality import LOOPS
 from align.rendering import tokenizer_of
 from assistant.errors import Invalid
-from assistant.version import Version
 from assistant.settings import Settings
+from assistant.version import Version
 from tests.align.lessons import judge, rows, write
 
 

@@ -15,7 +15,7 @@ from assistant.feedback.rows import Row, Rows
 from assistant.feedback.store import FeedbackStore
 from assistant.settings import Settings
 from tests.align.lessons import judge, rows, write
-from tests.assistant.feedback.said import ANN, ask, assistant, user
+from tests.assistant.feedback.said import ANN, ask
 
 
 def gather_file(shape: str, file: Path) -> Rows:
@@ -110,9 +110,7 @@ def test_no_conversation_is_both_learnt_and_held_out(conversations, held_out, se
     assert sorted([*learn, *out], key=lambda r: r.data["n"]) == given_rows
     assert len({r.conversation_id for r in out}) == round(len(set(conversations)) * held_out)
     shuffled = sorted(given_rows, key=lambda r: -r.data["n"])
-    assert {r.data["n"] for r in split(shuffled, held_out, seed)[1]} == {
-        r.data["n"] for r in out
-    }
+    assert {r.data["n"] for r in split(shuffled, held_out, seed)[1]} == {r.data["n"] for r in out}
 
 
 def test_two_prompts_of_a_file_that_are_the_same_are_held_out_together(tmp_path: Path):

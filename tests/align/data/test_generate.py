@@ -19,7 +19,11 @@ from assistant.registry import Registry
 from assistant.settings import Settings
 from tests.align.lessons import write
 
-SCORER = "def length(talk):\n    text = talk[-1]['content']\n    return None if text == '?' else len(text)\n"
+SCORER = (
+    "def length(talk):\n"
+    "    text = talk[-1]['content']\n"
+    "    return None if text == '?' else len(text)\n"
+)
 
 
 class Script:
@@ -119,7 +123,7 @@ def test_what_was_drawn_before_a_failure_is_not_asked_again(script, scorer, tmp_
     file.write_text("".join(f"Question {n}?\n" for n in range(30)))
     wish, out = Wish(str(file), n=2, scorer=scorer), tmp_path / "out.jsonl"
     script.fails_after = 12
-    with pytest.raises(EndpointFailed, match="out of order.*run the same command again"):
+    with pytest.raises(EndpointFailed, match=r"out of order.*run the same command again"):
         run(wish, out, script)
     assert not out.exists()
     script.fails_after = None
@@ -130,7 +134,9 @@ def test_what_was_drawn_before_a_failure_is_not_asked_again(script, scorer, tmp_
 
 
 def test_new_questions_are_unlike_the_seeds_and_each_other(script, tmp_path: Path):
-    seeds = write(tmp_path / "seeds.jsonl", [{"prompt": "Name a bird that sings.", "completion": "A"}])
+    seeds = write(
+        tmp_path / "seeds.jsonl", [{"prompt": "Name a bird that sings.", "completion": "A"}]
+    )
     script.tasks = [
         "1. Name a bird that sings!",
         "- Explain how rain is made.",
@@ -187,9 +193,7 @@ def test_a_function_that_does_not_score_is_said(tmp_path: Path, code: str, words
 )
 def test_wishes_that_cannot_be_fulfilled_are_refused(tmp_path: Path, wish: Wish, words: str):
     with pytest.raises(Invalid, match=words):
-        generated(
-            wish, tmp_path / "o.jsonl", Endpoint("http://x"), Settings(home=tmp_path), print
-        )
+        generated(wish, tmp_path / "o.jsonl", Endpoint("http://x"), Settings(home=tmp_path), print)
 
 
 def test_a_version_that_speaks_is_no_scorer(tiny, tmp_path: Path):

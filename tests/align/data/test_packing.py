@@ -43,7 +43,7 @@ def test_every_document_is_there_with_its_end(texts, block, seed):
 @given(texts_of_ids, st.integers(0, 3))
 def test_rows_keep_their_labels_and_none_is_cut(texts, seed):
     rows = [
-        {"input_ids": t, "labels": [-100] + t[1:], "temperature": 0.5 + n % 2}
+        {"input_ids": t, "labels": [-100, *t[1:]], "temperature": 0.5 + n % 2}
         for n, t in enumerate(texts)
     ]
     if not rows:
@@ -51,7 +51,9 @@ def test_rows_keep_their_labels_and_none_is_cut(texts, seed):
     made = side_by_side(rows, 50, seed)
     found = []
     for block in made:
-        assert block["temperature"] == pytest.approx(sum(r["temperature"] for r in rows) / len(rows))
+        assert block["temperature"] == pytest.approx(
+            sum(r["temperature"] for r in rows) / len(rows)
+        )
         labels = block["labels"]
         for piece in pieces(block):
             found.append((piece, labels[: len(piece)]))
@@ -95,7 +97,10 @@ def test_a_document_ends_with_the_usual_token(tiny: Version):
     assert tokenizer.decode([document_end(tokenizer)]) == "<|endoftext|>"
 
 
-@given(st.lists(st.text("ab\n", min_size=1), max_size=40, unique=True), st.sampled_from([0.0, 0.05, 0.3]))
+@given(
+    st.lists(st.text("ab\n", min_size=1), max_size=40, unique=True),
+    st.sampled_from([0.0, 0.05, 0.3]),
+)
 def test_held_out_texts_are_not_learnt(texts, held_out):
     learn, apart = cut_apart(texts, held_out, seed=0)
     if not apart:

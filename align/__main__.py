@@ -14,6 +14,7 @@ from align import ranks
 from align.data.commands import data
 from align.quick.building import KERNELS
 from align.recipes import DPO, KTO, RLHF, SFT, AsJson, Job, Pretrain, Recipe, Reward, Round, Safety
+from align.stopping import why_stopped
 from assistant.errors import AssistantError
 from assistant.machine import Machine
 from assistant.settings import Settings, from_environment
@@ -225,32 +226,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return nobody_reads()
-    except KeyboardInterrupt:
-        print("Stopped; run the same command again to go on.", file=sys.stderr)
-        return 130
-    except (MemoryError, RuntimeError) as error:
-        if not _lacked_memory(error):
+    except (KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
+        why = why_stopped(error)
+        if not why:
             raise
-        print(
-            "Stopped, since there was not memory enough: give a smaller --micro-batch or --longest "
-            "and run the command again.",
-            file=sys.stderr,
-        )
-        return 1
-    except OSError as error:
-        print(
-            f"Stopped ({error.strerror or error}): free some space or make the home writable, then "
-            "run the same command again; what was finished is kept.",
-            file=sys.stderr,
-        )
-        return 1
+        print(f"Stopped{why}", file=sys.stderr)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
-
-
-def _lacked_memory(error: Exception) -> bool:
-    """Whether Python, or PyTorch on a GPU or a CPU, was given no memory."""
-    said = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate" in said
 
 
 def _make(stage: str, job: Job, recipe: Recipe, as_json: bool) -> None:

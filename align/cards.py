@@ -71,9 +71,7 @@ def _sentence(one: Trained) -> str:
         )
     if "reward_first" in metrics:
         return _rewarded(one)
-    kept = metrics.get("kept", 1.0)
-    less = f", {kept:.0%} of it kept" if kept < 1 else ""
-    less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
+    less = _less(metrics)
     if ENDS in metrics:
         less += f", answers end {metrics[ENDS]:.2g} times as readily"
     for test, halves in metrics.get("halves", {}).items():
@@ -86,12 +84,19 @@ def _sentence(one: Trained) -> str:
 
 def _rewarded(one: Trained) -> str:
     """Of what was learnt from rewards, with what got none."""
-    story, metrics = one.story, one.story["metrics"]
+    metrics = one.story["metrics"]
     missing = sum(sum(reasons.values()) for reasons in metrics["without_reward"].values())
-    less = f", {missing} rewards missing" if missing else ""
-    less += f", stopped: {metrics['stopped']}" if "stopped" in metrics else ""
+    told = f", {missing} rewards missing" if missing else ""
+    told += f", {metrics['not_asked']} prompts over in each epoch" if metrics["not_asked"] else ""
     return (
-        f"{one.step} on {story['rows']} prompts ({metrics['steps']} steps, reward "
+        f"{one.step} on {metrics['prompts']} prompts ({metrics['steps']} steps, reward "
         f"{metrics['reward_first']:.3f} to {metrics['reward_last']:.3f}, "
-        f"{metrics['nats_from_base']:.3f} nats a token from its base{less})"
+        f"{metrics['nats_from_base']:.3f} nats a token from its base{told}{_less(metrics)})"
     )
+
+
+def _less(metrics: dict[str, Any]) -> str:
+    """What was given up of it."""
+    kept = metrics.get("kept", 1.0)
+    told = f", {kept:.0%} of it kept" if kept < 1 else ""
+    return told + (f", stopped: {metrics['stopped']}" if "stopped" in metrics else "")

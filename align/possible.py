@@ -21,6 +21,8 @@ LEAST = {
     "balance": 1,
     "most": 2,
     "answers": 1,
+    "answer_tokens": 1,
+    "phase": 1,
     "measured": 1,
 }
 OVER_ZERO = ("learning_rate", "beta")
@@ -34,8 +36,10 @@ def require_possible(recipe: Recipe) -> None:
         said = f"--{name.replace('_', '-')} {value}"
         if not isinstance(value, int | float):
             continue
-        if not isfinite(value) or (name in LEAST and value < LEAST[name]):
-            raise Invalid(f"{said}: give {LEAST.get(name, 'a number')} or more.")
+        if not isfinite(value):
+            raise Invalid(f"{said}: give a number.")
+        if name in LEAST and value < LEAST[name]:
+            raise Invalid(f"{said}: give {LEAST[name]} or more.")
         if name in OVER_ZERO and value <= 0:
             raise Invalid(f"{said}: give more than 0.")
         if name in BELOW and not 0 <= value < BELOW[name]:

@@ -13,6 +13,7 @@ from trl import GRPOConfig, RLOOConfig
 from align import ranks
 from align.data.gathering import gather
 from align.data.tokens import tokenized
+from align.possible import require_possible
 from align.recipes import RLHF
 from align.rendering import tokenizer_of
 from align.rl.drawing import Engine
@@ -125,7 +126,9 @@ def bounds(recipe: RLHF, people: People | None) -> Bounds:
 
 def require_fitting(recipe: RLHF, prompts: int) -> None:
     """Raises Invalid where phases, batches and answers do not divide."""
-    _require_positive(recipe)
+    require_possible(recipe)
+    if not recipe.rank:
+        raise Invalid("--rank 0: give 1 or more; answers are drawn from the base plus an adapter.")
     if ranks.number() > 1:
         raise Invalid("align rlhf runs in one process; start it without accelerate launch.")
     if recipe.longest > CONTEXT:
@@ -144,16 +147,6 @@ def require_fitting(recipe: RLHF, prompts: int) -> None:
             f"whole batches of --batch {recipe.batch}, and those whole ones of --micro-batch "
             f"{recipe.micro_batch}."
         )
-
-
-def _require_positive(recipe: RLHF) -> None:
-    if not recipe.rank:
-        raise Invalid("--rank 0: give 1 or more; answers are drawn from the base plus an adapter.")
-    for name in ("batch", "micro_batch", "phase", "answer_tokens"):
-        if getattr(recipe, name) < 1:
-            raise Invalid(f"--{name.replace('_', '-')} {getattr(recipe, name)}: give 1 or more.")
-    if not recipe.beta > 0:
-        raise Invalid("--beta: give more than 0; what it pays for tells how far it went, too.")
 
 
 def as_trl(rows: list[dict[str, Any]], answer: int) -> list[dict[str, Any]]:

@@ -10,11 +10,12 @@ from typing import Any
 from assistant.errors import Invalid
 from assistant.feedback.rows import Row
 
-OF_ROW = "judged"  # the column of a file that keeps what was said of a row
+OF_ROW = "from_feedback"  # the column of a file that keeps what was said of a row
 KEPT = (
     "conversation_id", "judgement_ids", "unfinished", "corrected", "temperature", "weight",
     "person", "whole",
 )  # fmt: skip
+LISTS = ("judgement_ids", "unfinished")
 
 
 def save(rows: Iterable[Row], file: Path) -> str:
@@ -31,7 +32,7 @@ def load(file: Path) -> list[Row]:
 
 
 def _row(fields: dict[str, Any]) -> Row:
-    for name in ("judgement_ids", "unfinished"):
+    for name in LISTS:
         fields[name] = tuple(fields[name])
     return Row(**fields)
 
@@ -48,14 +49,14 @@ def restored(row: Row) -> Row:
     """A row with what `noted` wrote beside it, if it did. Raises Invalid where that is broken."""
     if OF_ROW not in row.facts:
         return row
-    fields = {name: value for name, value in row.facts.items() if name != OF_ROW}
-    told = row.facts[OF_ROW]
-    try:
-        kept = {name: told[name] for name in KEPT if name in told}
-        made = _row(asdict(row) | {"whole": False, "facts": fields} | kept)
-    except TypeError as error:
-        raise Invalid(f"The column {OF_ROW} is not as `align data clean` wrote it.") from error
-    return made
+    facts = {name: value for name, value in row.facts.items() if name != OF_ROW}
+    told, usual = row.facts[OF_ROW], asdict(Row({}, "", ()))
+    if not isinstance(told, dict) or any(
+        name not in KEPT or not isinstance(value, list if name in LISTS else type(usual[name]))
+        for name, value in told.items()
+    ):
+        raise Invalid(f"The column {OF_ROW} is not as `align data clean` wrote it.")
+    return _row(asdict(row) | {"whole": False, "facts": facts} | told)
 
 
 def digest(rows: Iterable[Row]) -> str:

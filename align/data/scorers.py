@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from assistant.errors import AssistantError, Invalid
+from assistant.errors import Invalid
 from assistant.registry import Registry
 
 Talk = list[dict[str, Any]]
@@ -53,11 +53,10 @@ def _of_function(file: Path, name: str) -> Scoring:
 
     def scored(talk: Talk) -> float | None:
         try:
-            return _number(function(talk), f"{file}:{name}")
-        except AssistantError:
-            raise
+            value = function(talk)
         except Exception as error:  # it is somebody's own
             raise Invalid(f"{file}:{name} failed: {type(error).__name__}: {error}.") from error
+        return _number(value, f"{file}:{name}")
 
     return lambda talks: list(map(scored, talks))
 

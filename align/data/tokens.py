@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
+from align.quick.head import IGNORED
 from align.rendering import Refused, Rendered, render, render_prompt
 from assistant.feedback.rows import Row
 
-IGNORED = -100
 ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "input_ids")
 
 
@@ -96,12 +97,16 @@ def columns(tokenizer: Any, row: Row) -> dict[str, Any]:
 
 
 def _every_answer(rendered: Rendered, weights: Sequence[int]) -> list[int]:
-    """All but those whose turn says `"weight": 0`, as OpenAI's files do."""
-    labels, number = [], -1
-    for place, (token, trained) in enumerate(zip(rendered.ids, rendered.trained, strict=True)):
-        number += trained and not (place and rendered.trained[place - 1])
-        labels.append(token if trained and weights[number] else IGNORED)
-    return labels
+    """All but those whose turn says `"weight": 0`, as OpenAI's files do.
+
+    Raises Refused where such turns cannot be told apart from the others.
+    """
+    runs = [(trained, list(run)) for trained, run in groupby(rendered.trained)]
+    if 0 in weights and sum(trained for trained, _ in runs) != len(weights):
+        raise Refused("an answer with the weight 0, which the template does not keep apart")
+    learnt = iter(weights)
+    mask = [flag for trained, run in runs for flag in [trained and next(learnt, 1)] * len(run)]
+    return [i if flag else IGNORED for i, flag in zip(rendered.ids, mask, strict=True)]
 
 
 def _last_answer(rendered: Rendered) -> list[int]:

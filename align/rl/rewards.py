@@ -95,7 +95,8 @@ class Rewards:
 def require_facts(rewards: Rewards, rows: Sequence[Mapping[str, Any]]) -> None:
     """Raises Invalid where no row's facts have what a verifier looks at."""
     for one in rewards.named:
-        for name in LOOKS_AT.get(one.name.removeprefix(f"{VERIFIER}:"), ()):
+        needs = one.rewarder.needs if isinstance(one.rewarder, Verifier) else ()
+        for name in needs:
             if not any(name in facts for facts in rows):
                 raise Invalid(f"No row has {name!r}, which --reward {one.name} looks at.")
 
@@ -192,52 +193,47 @@ class Model:
         return [score for talk in talks for score in self._scores([talk])]
 
 
-def _each(check: Callable[[Answered], float]) -> Rewarder:
-    """A check of single answers, where the row has what it needs, unbroken."""
+@dataclass(frozen=True)
+class Verifier:
+    """A check of single answers by what stands in their rows."""
 
-    def reward(one: Answered) -> float | str:
+    check: Callable[..., float]
+    """Given an answer's text and its row's values of `needs`, in that order."""
+    needs: tuple[str, ...]
+
+    def __call__(self, answered: Sequence[Answered]) -> list[float | str]:
+        """What each answer is worth, or what the row lacks, or is wrong with."""
+        return list(map(self._one, answered))
+
+    def _one(self, one: Answered) -> float | str:
+        if lacking := [name for name in self.needs if name not in one.facts]:
+            return f"the row has no {lacking[0]!r}"
         try:
-            return check(one)
-        except KeyError as error:
-            return f"the row has no {error.args[0]!r}"
+            return float(self.check(one.text, *(one.facts[name] for name in self.needs)))
         except (ValueError, AssistantError) as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - a model may write what no check expects
             return f"{type(error).__name__}: {error}"
-
-    return lambda answered: [reward(one) for one in answered]
-
-
-def _instructions(one: Answered) -> float:
-    kinds, arguments = one.facts["instruction_id_list"], one.facts["kwargs"]
-    return float(instructions.strictly(kinds, arguments, one.text))
 
 
 def _repeats(answered: Sequence[Answered]) -> list[float | str]:
     return [repetition(one.text.split()) for one in answered]
 
 
-VERIFIERS: dict[str, Rewarder] = {
-    "exact": _each(lambda one: float(answers.exactly(one.text, one.facts["answer"]))),
-    "numeric": _each(lambda one: float(answers.numerically(one.text, one.facts["answer"]))),
-    "format": _each(lambda one: float(answers.in_form(one.text, one.facts["form"]))),
-    "instructions": _each(_instructions),
-    "calls": _each(
-        lambda one: float(answers.as_calls(answers.calls_in(one.text), one.facts["calls"]))
+VERIFIERS: dict[str, Verifier] = {
+    "exact": Verifier(answers.exactly, ("answer",)),
+    "numeric": Verifier(answers.numerically, ("answer",)),
+    "format": Verifier(answers.in_form, ("form",)),
+    "instructions": Verifier(
+        lambda text, kinds, arguments: instructions.strictly(kinds, arguments, text),
+        ("instruction_id_list", "kwargs"),
     ),
-    GYM: _each(lambda one: gym.score(one.text, one.facts["gym"])),
-    "tests": _each(lambda one: float(isolation.passes(code_of(one.text), one.facts["tests"]))),
+    "calls": Verifier(
+        lambda text, calls: answers.as_calls(answers.calls_in(text), calls), ("calls",)
+    ),
+    GYM: Verifier(gym.score, ("gym",)),
+    "tests": Verifier(lambda text, tests: isolation.passes(code_of(text), tests), ("tests",)),
 }
-LOOKS_AT: dict[str, tuple[str, ...]] = {
-    "exact": ("answer",),
-    "numeric": ("answer",),
-    "format": ("form",),
-    "instructions": ("instruction_id_list", "kwargs"),
-    "calls": ("calls",),
-    GYM: ("gym",),
-    "tests": ("tests",),
-}
-"""What of a row each verifier needs."""
 RULES: dict[str, Rewarder] = {
     "length": lambda answered: [one.tokens / PER_TOKENS for one in answered],
     "repetition": _repeats,

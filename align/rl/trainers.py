@@ -8,6 +8,7 @@ to the trainer, and GRPO leaves out one that differs too much (TRL's way).
 import json
 import logging
 import math
+import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,6 @@ for trl in ("rloo", "grpo"):
     logging.getLogger(f"trl.trainer.{trl}_trainer").setLevel(logging.ERROR)
 
 
-SEEDS_APART = 10**9  # between the draws of two trainings; an int64 holds them
 ENGINE_APART = "engine_apart"  # nats by token between what it and the trainer think of answers
 MOST_WEIGHT = 3.0  # TRL's for GRPO
 
@@ -63,7 +63,7 @@ class Phased(Anchored):
         if self.people:
             with self._timed("held out"):
                 self._log(RIGHT, self.people.right(model))
-        seed = self.seed * SEEDS_APART + trainer.state.global_step * len(prompts)
+        seed = random.Random(f"{self.seed} {trainer.state.global_step}").getrandbits(62)
         with self._timed("drawing"):
             found = self.engine.draw(prompts[::each], each, self.longest, seed)
         drawn = [answer for answers in found for answer in answers]

@@ -1,24 +1,15 @@
 """One row of a file, in whichever of the usual formats, as a prompt, answers, and what is said."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import Any, Literal
 
 from assistant.errors import Invalid
-from assistant.feedback.tool_calls import call_of, tools_of
+from assistant.feedback.dialogue import Turns, turns, written_down
+from assistant.feedback.tool_calls import tools_of
 
-Turns = list[dict[str, Any]]
 Kind = Literal["chat", "pair", "thumb", "ranking", "text", "prompt"]
-ROLES = {
-    "system": "system", "developer": "system", "user": "user", "human": "user",
-    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "function_call": "call",
-    "tool": "tool", "observation": "tool", "function": "tool",
-}  # fmt: skip
-SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
-KEPT = ("tool_calls", "tool_call_id", "name")
 UNKNOWN = (
     "no known columns (messages; conversations; instruction and output; chosen and rejected; "
     "prompt and completion, with or without label; prompt and completions; preferred_output and "
@@ -108,39 +99,16 @@ def _history(said: Any) -> Turns:
 
 
 def _preference(name: str, row: dict[str, Any]) -> Example:
-    """Sides are answers, or whole conversations, as turns or written down (hh-rlhf), or texts."""
+    """Sides are answers, or whole conversations, as turns or written down (hh-rlhf)."""
     if "prompt" in row:
         prompt, sides = turns(row["prompt"], "user"), _sides(row)
         if all(len(side) > 1 and side[:-1] == prompt for side in sides):
             sides = [side[-1:] for side in sides]
         return _pair(name, row, prompt, sides, "prompt", *SIDES)
-    if all(isinstance(row[side], str) for side in SIDES):
-        chosen, rejected = _spoken(*(row[side] for side in SIDES))
-    else:
-        chosen, rejected = _sides(row)
+    chosen, rejected = (written_down(row[side]) or turns(row[side], "assistant") for side in SIDES)
     if rejected[:-1] != chosen[:-1]:
         raise Invalid("chosen and rejected answer different prompts")
     return _pair(name, row, chosen[:-1], [chosen[-1:], rejected[-1:]], *SIDES)
-
-
-def _spoken(chosen: str, rejected: str) -> list[Turns]:
-    """Two conversations written down with "Human:" and "Assistant:", or two ends of one text."""
-    if all(SPEAKER.match(text) for text in (chosen, rejected)):
-        return [_written_down(text) for text in (chosen, rejected)]
-    alike = (one == other for one, other in zip(chosen, rejected, strict=False))
-    same = sum(takewhile(bool, alike))
-    begun = chosen[:same].rfind(" ") + 1
-    if not chosen[:begun].strip():
-        raise Invalid("chosen and rejected have no prompt, and do not begin alike")
-    prompt = {"role": "user", "content": chosen[:begun].strip()}
-    return [[prompt, {"role": "assistant", "content": t[begun:]}] for t in (chosen, rejected)]
-
-
-def _written_down(text: str) -> Turns:
-    _, *parts = SPEAKER.split(text)
-    roles = [{"Human": "user", "Assistant": "assistant"}[speaker] for speaker in parts[::2]]
-    said = [part.strip() for part in parts[1::2]]
-    return [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]
 
 
 def _unpaired(name: str, row: dict[str, Any]) -> Example:
@@ -250,58 +218,6 @@ def _made(
     return Example(kind, name, prompt, made, tools=tools, columns=columns, facts=others)
 
 
-def turns(value: Any, role: str) -> Turns:
-    """Turns of a conversation, or a plain text said by `role`. Raises Invalid."""
-    if isinstance(value, str):
-        return [{"role": role, "content": value}]
-    if not isinstance(value, list) or not value:
-        raise Invalid("a column holds neither text nor a list of turns")
-    return [_turn(turn) for turn in value]
-
-
-def _turn(turn: Any) -> dict[str, Any]:
-    if not isinstance(turn, Mapping):
-        raise Invalid("a turn is not a JSON object")
-    role = ROLES.get(str(turn.get("role") or turn.get("from")))
-    if role is None:
-        raise Invalid(f"a turn's role is not one of {', '.join(ROLES)}")
-    content = turn.get("content", turn.get("value"))
-    if role == "call":  # ShareGPT: the call as JSON text in the place of the answer
-        return {"role": "assistant", "content": "", "tool_calls": [call_of(content)]}
-    kept = {name: turn[name] for name in KEPT if turn.get(name)}
-    if role == "assistant" and "weight" in turn:
-        kept |= _weight(turn["weight"])
-    if "tool_calls" in kept:
-        kept["tool_calls"] = [call_of(call) for call in kept["tool_calls"]]
-    return {"role": role, "content": _said(turn, content), **kept}
-
-
-def _said(turn: Mapping[str, Any], content: Any) -> str:
-    """The text of a turn; where it only calls tools, none. Raises Invalid."""
-    if isinstance(content, list):
-        return _joined(content)
-    if content is None and turn.get("tool_calls"):
-        return ""
-    if not isinstance(content, str):
-        raise Invalid("a turn has no text")
-    return content
-
-
-def _weight(given: Any) -> dict[str, int]:
-    """OpenAI's: an answer with 0 is read, and not learnt."""
-    if given not in (0, 1):
-        raise Invalid("a turn's weight is neither 0 nor 1")
-    return {} if given else {"weight": 0}
-
-
-def _joined(parts: list[Any]) -> str:
-    """The text of content parts; raises Invalid for what is not text."""
-    texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
-    if not all(isinstance(text, str) for text in texts):
-        raise Invalid("a turn holds something that is not text")
-    return "".join(str(text) for text in texts)
-
-
 def _answer(said: Turns) -> dict[str, Any]:
     alone = len(said) == 1 and said[0]["role"] == "assistant"
     if not alone or not (said[0]["content"].strip() or said[0].get("tool_calls")):
@@ -314,7 +230,7 @@ def _sides(row: dict[str, Any]) -> list[Turns]:
 
 
 def _one(value: Any) -> Turns:
-    return [_turn(value)] if isinstance(value, Mapping) else turns(value, "assistant")
+    return turns([value] if isinstance(value, Mapping) else value, "assistant")
 
 
 def _with_system(row: dict[str, Any], said: Turns) -> Turns:

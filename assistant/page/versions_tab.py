@@ -78,7 +78,8 @@ class VersionsTab:
         return await self._told(await attempt(self._desk.registry.get, name))
 
     async def _told(self, version: Version) -> list[str]:
-        return [await self._text(version), await attempt(curves_of, version.path)]
+        curves = await attempt(curves_of, version.path) if version.folder else ""
+        return [await self._text(version), curves]
 
     async def _text(self, version: Version) -> str:
         say = self._say

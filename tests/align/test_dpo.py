@@ -130,7 +130,7 @@ def test_a_row_without_weight_changes_nothing(tiny: Version, tmp_path: Path, hom
     wrong, _ = tokenized(tokenizer_of(tiny.path), pairs([0.0] * 8), 1024)
     for row in wrong:
         row["chosen_ids"], row["rejected_ids"] = row["rejected_ids"], row["chosen_ids"]
-    recipe = DPO(epochs=4, learning_rate=1e-2, rank=4, anchor=0.0, imitate=0.0)
+    recipe = DPO(epochs=4, learning_rate=1e-2, rank=4, anchor=0.0)
     dpo.run(recipe, 0, tiny.path, tokens + wrong, tmp_path / "out")
     assert margin(dataclasses.replace(tiny, folder=str(tmp_path / "out")), tiny) > 1
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from align import estimate
 from align.estimate import GIB, Shape, needed
@@ -31,6 +32,12 @@ def test_a_shape_has_the_weights_of_the_model(tiny: Version):
     norms = sum(weight.numel() for name, weight in model.named_parameters() if "norm" in name)
     assert shape.parameters == model.num_parameters() - norms
     assert shape.bytes_a_weight == 2
+
+
+def test_layers_that_tell_no_inner_width_have_four_times_theirs(tmp_path: Path):
+    config = GPT2Config(n_layer=1, n_embd=64, n_head=2, vocab_size=128, n_positions=32)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    assert Shape.of(tmp_path).inner == 256
 
 
 def test_more_at_once_or_longer_takes_more_memory_and_not_more_disk(embedded_version: Version):

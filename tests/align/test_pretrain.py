@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from align import stages
+from align import scratch, stages
+from align.data.packing import cut_apart
 from align.loading import load
 from align.pretrain import bits_per_byte
 from align.recipes import Job, Pretrain, Reward
@@ -165,6 +166,23 @@ def test_sizes_that_no_model_can_have_are_refused(settings: Settings, knobs: dic
     with pytest.raises(Invalid, match=words):
         pretrained(settings, Pretrain(**knobs))
     assert not Registry(settings.home).has("pretrain-001-scratch")
+
+
+def test_the_tokenizer_never_read_what_is_held_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[str] = []
+
+    def noted(texts: list[str], *_: object) -> Version:
+        read.extend(texts)
+        raise Invalid("enough")
+
+    monkeypatch.setattr(scratch, "made_from_scratch", noted)
+    with pytest.raises(Invalid, match="enough"):
+        pretrained(settings, replace(SMALL, held_out=0.25))
+    learnt, held_out = cut_apart([text_file(settings.home).read_text()], 0.25, 0)
+    assert held_out
+    assert read == learnt
 
 
 def test_blocks_of_a_token_are_refused(settings: Settings):

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from align.data import tokens
 from align.data.cleaned import write_cleaned
 from align.data.cleaning import Choice
 from align.data.files import noted
 from align.data.gathering import gather
 from align.data.show import quantiles, show, understood
-from align.rendering import tokenizer_of
+from align.rendering import Refused, render, tokenizer_of
 from assistant.errors import Invalid
 from assistant.settings import Settings
 from assistant.version import Version
@@ -47,6 +48,22 @@ def test_a_file_is_shown_with_kinds_lengths_and_what_is_broken(tmp_path: Path, t
         "rows.jsonl: text, not of the shape preference": 1,
     }
     json.dumps(facts)
+
+
+def test_what_a_template_refuses_is_counted_and_holds_nothing_up(
+    tmp_path: Path, tokenizer, monkeypatch: pytest.MonkeyPatch
+):
+    def picky(tokenizer, talk, tools=None):
+        if talk[0]["role"] == "system":
+            raise Refused("its template knows no system")
+        return render(tokenizer, talk, tools)
+
+    monkeypatch.setattr(tokens, "render", picky)
+    said = [{"role": "system", "content": "Hm."}, *rows("sft", 1)[0]["messages"]]
+    file = write(tmp_path / "rows.jsonl", [*rows("sft", 3), {"messages": said}])
+    [held] = understood(str(file), "sqlite://", tokenizer).held
+    assert len(held.rows) == len(held.lengths) == 3
+    assert held.left_out == {"its template knows no system": 1}
 
 
 def test_what_is_learnt_stands_out(tmp_path: Path, tokenizer):
@@ -113,9 +130,11 @@ def test_what_people_said_here_is_read_again_as_it_was(settings: Settings, tmp_p
         assert first.judgement_ids
         assert first.person
         assert not first.whole  # nobody judged the earlier answers
-    out.write_text(json.dumps({"messages": said[0].data["messages"], "judged": 3}) + "\n")
-    with pytest.raises(Invalid, match="judged is not as `align data clean` wrote it"):
-        gather("messages", str(out), "sqlite://")
+    for broken in (3, {"temperature": "warm"}, {"judgement_ids": "a"}, {"other": 1}):
+        row = {"messages": said[0].data["messages"], "from_feedback": broken}
+        out.write_text(json.dumps(row) + "\n")
+        with pytest.raises(Invalid, match="from_feedback is not as `align data clean` wrote it"):
+            gather("messages", str(out), "sqlite://")
 
 
 def test_broken_rows_are_the_first_step_and_hold_nothing_up(tmp_path: Path):

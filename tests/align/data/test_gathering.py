@@ -15,7 +15,7 @@ from assistant.feedback.rows import Row, Rows
 from assistant.feedback.store import FeedbackStore
 from assistant.settings import Settings
 from tests.align.lessons import judge, rows, write
-from tests.assistant.feedback.said import ANN, ask
+from tests.assistant.feedback.said import ANN, ask, assistant, user
 
 
 def gather_file(shape: str, file: Path) -> Rows:
@@ -223,3 +223,16 @@ def test_where_few_people_judged_conversations_are_kept_apart():
 def test_rows_of_the_store_know_who_judged(settings: Settings):
     judge(settings, pairs=2)
     assert {row.person for row in gather("preference", "feedback", settings.database).rows} == {ANN}
+
+
+def test_two_turns_of_a_conversation_are_on_one_side(tmp_path: Path):
+    first = [user("Q?"), assistant("A."), user("R?")]
+    lines = [
+        {"prompt": "Q?", "chosen": "A", "rejected": "B"},
+        {"prompt": first, "chosen": "C", "rejected": "D"},
+        {"prompt": "S?", "chosen": "E", "rejected": "F"},
+    ]
+    one = gather_file("preference", write(tmp_path / "one.jsonl", lines)).rows
+    other = gather_file("preference", write(tmp_path / "other.jsonl", lines[:1])).rows
+    talks = [row.conversation_id for row in (*one, *other)]
+    assert talks[0] == talks[1] == talks[3] != talks[2]

@@ -175,6 +175,7 @@ def test_what_was_cut_off_is_never_the_better_side_but_may_be_the_worse():
         ("def length(talk): return float('nan')", "neither a finite number nor None"),
         ("length = 3", "has no function length"),
         ("raise RuntimeError('no')", "cannot be loaded: RuntimeError: no"),
+        ("def length(talk): return 1 / 0", "failed: ZeroDivisionError"),
     ],
 )
 def test_a_function_that_does_not_score_is_said(tmp_path: Path, code: str, words: str):

@@ -80,6 +80,11 @@ def test_rows_have_what_verifiers_look_at(registry: Registry):
         require_facts(rewards, [{}, {"form": ".*"}])
 
 
+def test_a_version_that_is_called_as_a_verifier_is_none():
+    model = Named("format", 1.0, lambda answers: [1.0] * len(answers))
+    require_facts(Rewards([model]), [{}])
+
+
 def test_an_answer_that_a_scorer_cannot_read_costs_no_other():
     class Scorer:
         """Reads nothing that shouts; two members of an ensemble."""

@@ -47,7 +47,6 @@ PAIRS = {
         "chosen": "\n\nHuman: Q?\n\nAssistant: A",
         "rejected": "\n\nHuman: Q?\n\nAssistant: B",
     },
-    "chosen/rejected, ends of a text": {"chosen": "Q? A", "rejected": "Q? B"},
     "OpenAI preference": {
         "input": {"messages": [user("Q?")], "tools": [], "parallel_tool_calls": True},
         "preferred_output": [assistant("A")],
@@ -173,7 +172,7 @@ def test_answers_with_the_weight_0_are_told_apart():
     ("row", "words"),
     [
         ({"question": "Q?"}, "no known columns"),
-        ({"chosen": "Yes.", "rejected": "No."}, "have no prompt, and do not begin alike"),
+        ({"chosen": "Yes.", "rejected": "No."}, "does not end with a user's turn"),
         ({"messages": [user("Q?"), {**assistant("A"), "weight": 0.5}]}, "neither 0 nor 1"),
         ({"instruction": "Q?"}, "no known columns"),
         ({"messages": [user("Q?"), assistant("A"), user("R?")]}, "does not end with an answer"),

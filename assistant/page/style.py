@@ -30,6 +30,7 @@ CSS = """
 .fork { align-items: center; justify-content: center; gap: .5rem; }
 .fork > * { flex: 0 0 auto !important; width: auto !important; min-width: 0 !important; }
 .fork-text p { margin: 0; font-size: .85rem; }
+#version-card :is(th, td):first-child { white-space: nowrap; } /* else its words are broken */
 [data-testid="status-tracker"]:has(> .error) { display: none !important; } /* a toast tells it */
 #conversations .wrap, #version-list .wrap { flex-direction: column; align-items: stretch; }
 #conversations label { overflow: hidden; }
